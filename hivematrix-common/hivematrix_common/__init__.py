@@ -1,0 +1,1 @@
+"""What two or more HiveMatrix services use. It imports no service."""

@@ -1,0 +1,77 @@
+"""Canonical JSON (RFC 8785) for the documents we seal: strings, integers below 2^53, booleans, null, arrays, objects.
+
+Money stands as text, so no float ever has to be spelled. orjson with sorted keys writes the same bytes as RFC 8785 for
+these values when keys are ASCII; `canonical` refuses everything else.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import orjson
+
+from hivematrix_common.domain.errors import DomainError
+
+LIMIT = 2**53
+
+
+def canonical(value: Any) -> bytes:
+    """The RFC 8785 bytes of `value`; DomainError names the first member that has none."""
+    check_plain(value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def check_plain(value: Any, path: str = "$") -> None:
+    """Refuse floats, integers of 2^53 and more, keys that are not ASCII text, and lone surrogates."""
+    kind = type(value)
+    if kind is str:
+        if not value.isascii():
+            _check_text(value, path)
+    elif kind is dict:
+        for key, member in value.items():
+            if type(key) is not str or not key.isascii():
+                raise DomainError(path, f"keys are ASCII text, got {key!r}")
+            if type(member) is not str or not member.isascii():
+                check_plain(member, f"{path}.{key}")
+    elif kind is list:
+        for index, member in enumerate(value):
+            check_plain(member, f"{path}[{index}]")
+    elif kind is int:
+        if not -LIMIT < value < LIMIT:
+            raise DomainError(path, f"integers stay below 2^53, got {value}")
+    elif value is not None and kind is not bool:
+        raise DomainError(path, f"expected text, an integer, a boolean, null, a list or an object, got {kind.__name__}")
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 as it is spelled everywhere: `sha256:<hex>`."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def parse_strict(data: bytes) -> Any:
+    """JSON with no duplicate keys, no floats, no NaN and no integers of 2^53 and more; DomainError says which."""
+    try:
+        value = json.loads(data, object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DomainError("$", f"expected JSON: {error}") from None
+    check_plain(value)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        repeated = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
+        raise DomainError(repeated, "the key stands twice in one object")
+    return members
+
+
+def _no_float(text: str) -> Any:
+    raise DomainError("$", f"numbers are integers or text, got {text}")
+
+
+def _check_text(value: str, path: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise DomainError(path, "text holds a lone surrogate") from None
