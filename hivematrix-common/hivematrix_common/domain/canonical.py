@@ -51,14 +51,14 @@ def digest(data: bytes) -> str:
 def parse_strict(data: bytes) -> Any:
     """JSON with no duplicate keys, no floats, no NaN and no integers of 2^53 and more; DomainError says which."""
     try:
-        value = json.loads(data, object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float)
+        value = json.loads(data, object_pairs_hook=unique_members, parse_float=_no_float, parse_constant=_no_float)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DomainError("$", f"expected JSON: {error}") from None
     check_plain(value)
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         repeated = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
