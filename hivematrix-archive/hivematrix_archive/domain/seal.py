@@ -1,0 +1,76 @@
+"""What enters the log: the leaf, which shows nothing of a bill, and the meta document behind it."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from hivematrix_common.domain.canonical import canonical, parse_strict
+from hivematrix_common.domain.errors import DomainError
+
+SEAL = "hivematrix.seal/1"
+KNOWN = frozenset({SEAL, "hivematrix.erasure/1", "hivematrix.adoption/1"})
+META = "hivematrix.meta/1"
+RANDOM_BYTES = 16
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_INSTANT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An entry of the log: digests of body and meta, and when it was sealed (whole seconds, UTC)."""
+
+    body: str
+    meta: str
+    sealed_at: datetime
+    format: str = SEAL
+
+    @property
+    def data(self) -> bytes:
+        members = {"body": self.body, "format": self.format, "meta": self.meta, "sealed_at": instant(self.sealed_at)}
+        return canonical(members)
+
+    @classmethod
+    def parse(cls, data: bytes, *, known: frozenset[str] = frozenset({SEAL})) -> "Leaf":
+        """Strict: exactly these members in their canonical bytes; a format outside `known` is refused by name."""
+        members = parse_strict(data)
+        if not isinstance(members, dict) or set(members) != {"body", "format", "meta", "sealed_at"}:
+            raise DomainError("leaf", "expected the members body, format, meta and sealed_at")
+        if members["format"] not in known:
+            raise DomainError("leaf.format", f"unknown format {members['format']!r}")
+        leaf = cls(
+            parse_digest(members["body"], "leaf.body"),
+            parse_digest(members["meta"], "leaf.meta"),
+            parse_instant(members["sealed_at"], "leaf.sealed_at"),
+            members["format"],
+        )
+        if leaf.data != data:
+            raise DomainError("leaf", "not in its canonical bytes")
+        return leaf
+
+
+def meta_document(sealed_by: str, random: bytes, key: str | None = None, **told: str | None) -> bytes:
+    """Who sealed, what they said about it, and random bytes so that the digest cannot be guessed."""
+    if len(random) != RANDOM_BYTES:
+        raise DomainError("random", f"expected {RANDOM_BYTES} bytes, got {len(random)}")
+    return canonical({"format": META, "idempotency_key": key, "random": random.hex(), "sealed_by": sealed_by, **told})
+
+
+def instant(value: datetime) -> str:
+    return value.astimezone(UTC).strftime(_INSTANT)
+
+
+def parse_instant(text: Any, field: str) -> datetime:
+    try:
+        found = datetime.strptime(text, _INSTANT).replace(tzinfo=UTC)
+    except (TypeError, ValueError):
+        raise DomainError(field, f"expected an instant such as 2025-11-01T02:00:07Z, got {text!r}") from None
+    if instant(found) != text:
+        raise DomainError(field, f"expected an instant such as 2025-11-01T02:00:07Z, got {text!r}")
+    return found
+
+
+def parse_digest(text: Any, field: str) -> str:
+    if not isinstance(text, str) or not _DIGEST.fullmatch(text):
+        raise DomainError(field, f"expected sha256:<64 hex digits>, got {text!r}")
+    return text
