@@ -171,6 +171,7 @@ class Cluster:
             for process in self._processes():
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.send_signal(signal_number)
+                    process.resume()
             if self._gone_within(patience):
                 # Its pid may belong to a stranger by now, and PostgreSQL would wait for that stranger to end.
                 pid_file.unlink(missing_ok=True)

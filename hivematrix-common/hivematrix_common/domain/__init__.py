@@ -1,1 +1,1 @@
-"""Values every service shares. Pure: the standard library and orjson (a function from values to bytes), nothing else."""
+"""Values every service shares. Pure: the standard library and orjson (values to bytes), nothing else."""

@@ -28,11 +28,7 @@ def check_plain(value: Any, path: str = "$") -> None:
         if not value.isascii():
             _check_text(value, path)
     elif kind is dict:
-        for key, member in value.items():
-            if type(key) is not str or not key.isascii():
-                raise DomainError(path, f"keys are ASCII text, got {key!r}")
-            if type(member) is not str or not member.isascii():
-                check_plain(member, f"{path}.{key}")
+        _check_members(value, path)
     elif kind is list:
         for index, member in enumerate(value):
             check_plain(member, f"{path}[{index}]")
@@ -68,6 +64,14 @@ def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_float(text: str) -> Any:
     raise DomainError("$", f"numbers are integers or text, got {text}")
+
+
+def _check_members(value: dict[Any, Any], path: str) -> None:
+    for key, member in value.items():
+        if type(key) is not str or not key.isascii():
+            raise DomainError(path, f"keys are ASCII text, got {key!r}")
+        if type(member) is not str or not member.isascii():
+            check_plain(member, f"{path}.{key}")
 
 
 def _check_text(value: str, path: str) -> None:

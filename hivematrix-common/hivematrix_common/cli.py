@@ -1,0 +1,107 @@
+"""What every command shares: exit codes, options, how faults are told."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from hivematrix_common import logs, migrations
+from hivematrix_common.conffile import read
+from hivematrix_common.config import ConfigError, Settings, conf_path, home_path, private_file_fault
+from hivematrix_common.errors import Problem
+from hivematrix_common.version import VERSION
+
+DONE, FAILED, USAGE, PARTIAL, LOCKED, CONFIGURATION = 0, 1, 2, 3, 75, 78
+SettingsType = TypeVar("SettingsType", bound=Settings)
+
+
+def say(text: str) -> None:
+    """Words for a person: stderr, so that stdout holds data only."""
+    click.echo(text, err=True)
+
+
+def fail(text: str, code: int = FAILED) -> NoReturn:
+    say(text)
+    raise SystemExit(code)
+
+
+def chosen_home(home: str | None) -> Path:
+    """`--home`, else HIVEMATRIX_HOME and its defaults; set for this process and its children."""
+    path = Path(home).resolve() if home else home_path()
+    os.environ["HIVEMATRIX_HOME"] = str(path)
+    return path
+
+
+def home_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--home", metavar="DIR", help="Instance folder (default: HIVEMATRIX_HOME).")(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+def load_settings(kind: type[SettingsType], home: str | None = None) -> SettingsType:
+    """A service's settings, or every fault on stderr and exit 78."""
+    try:
+        return kind.load(chosen_home(home))
+    except ConfigError as error:
+        fail("\n".join(error.faults), CONFIGURATION)
+
+
+def run(group: click.Group, arguments: list[str] | None = None) -> NoReturn:
+    """Run a command group and exit by the table: 0 done, 1 failed, 2 usage, 3 part, 75 locked, 78 configuration."""
+    try:
+        code = group.main(arguments, standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(FAILED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Problem as problem:
+        rows = [f"  {f.file or ''}{f':{f.line}' if f.line else ''} {f.field}: {f.message}" for f in problem.fields]
+        fail("\n".join([problem.detail, *rows]))
+    except ConfigError as error:
+        fail("\n".join(error.faults), CONFIGURATION)
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+def service_group(kind: type[Settings], create_app: Callable[[Any], Any], text: str) -> click.Group:
+    """A service's command group with what all services have: `serve` and `init-db`."""
+
+    @click.group(help=text, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+    @click.version_option(VERSION)
+    def group() -> None: ...
+
+    @group.command(help=f"Serve until SIGTERM. Example: hivematrix-{kind.NAME} serve")
+    @home_option
+    def serve(home: str | None) -> int:
+        from hivematrix_common import server  # Waitress is not needed by any other command
+
+        settings = load_settings(kind, home)
+        logs.init_logging(settings.service_name, settings.service.log_level)
+        try:
+            return server.serve(create_app(settings))
+        except OSError as error:
+            fail(f"{settings.conf}: [service] port {settings.port}: {error.strerror or error}", CONFIGURATION)
+
+    @group.command("init-db", help=f"Bring the schema to head. Example: hivematrix-{kind.NAME} init-db --migrate-only")
+    @home_option
+    @click.option("--migrate-only", is_flag=True, help="Ask nothing; use the owner's connection in instance/.")
+    def init_db(home: str | None, migrate_only: bool) -> int:  # noqa: ARG001 - asking comes with the installer
+        revision = migrations.upgrade(owner_url(chosen_home(home), kind.NAME), f"hivematrix_{kind.NAME}")
+        say(f"{kind.NAME}: schema at {revision}")
+        return DONE
+
+    return group
+
+
+def owner_url(home: Path, service: str) -> str:
+    """The owner's connection out of `instance/<service>-owner.conf` ([database] url); exit 78 says what is missing."""
+    path = conf_path(home, f"{service}-owner")
+    if fault := private_file_fault(path):
+        fail(fault, CONFIGURATION)
+    url = read(path).get("database", "url", fallback="")
+    return url or fail(f"{path}: [database] url: missing", CONFIGURATION)

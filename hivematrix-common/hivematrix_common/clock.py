@@ -1,0 +1,23 @@
+"""The one clock. Aware UTC instants only; HIVEMATRIX_NOW sets another one for tests and rehearsals."""
+
+import os
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The current instant in UTC, or the one HIVEMATRIX_NOW names (ISO 8601 with its offset)."""
+    fixed = os.environ.get("HIVEMATRIX_NOW")
+    return parse_instant(fixed) if fixed else datetime.now(UTC)
+
+
+def parse_instant(text: str) -> datetime:
+    """An ISO 8601 instant as aware UTC; ValueError when it names no offset."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"expected an instant with its offset, such as 2025-11-01T02:00:00Z, got {text!r}")
+    return instant.astimezone(UTC)
+
+
+def instant_text(instant: datetime) -> str:
+    """RFC 3339 in whole seconds, as it stands in sealed documents: 2025-11-01T02:00:07Z."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,61 @@
+"""Migrations: each service keeps `migrations/versions`, one environment drives them all, the owner's role runs them."""
+
+import importlib.util
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+
+from hivematrix_common.config import normal_url
+
+_ENVIRONMENT = Path(__file__).with_name("alembic")
+
+
+def upgrade(owner_url: str, package: str) -> str:
+    """Bring the database of `package` (hivematrix_ledger ...) to head in one transaction; returns the revision.
+
+    Safe to repeat and to run twice at once: the second waits for the first and finds nothing to do.
+    """
+    engine = create_engine(normal_url(owner_url), connect_args={"connect_timeout": 5})
+    try:
+        with engine.begin() as connection:
+            upgrade_on(connection, package)
+            return head(package)
+    finally:
+        engine.dispose()
+
+
+def upgrade_on(connection: Connection, package: str) -> None:
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('hivematrix-migrations', 0))"))
+    connection.execute(text("CREATE SCHEMA IF NOT EXISTS migrations"))
+    connection.execute(text("GRANT USAGE ON SCHEMA migrations TO PUBLIC"))
+    config = _config(package)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA migrations TO PUBLIC"))
+
+
+def head(package: str) -> str:
+    """The newest revision the code knows."""
+    return ScriptDirectory.from_config(_config(package)).get_current_head() or ""
+
+
+def current(connection: Connection) -> str:
+    """The revision the database is at; an empty text when it was never migrated."""
+    there = connection.execute(text("SELECT to_regclass('migrations.alembic_version')")).scalar()
+    if there is None:
+        return ""
+    return str(connection.execute(text("SELECT version_num FROM migrations.alembic_version")).scalar() or "")
+
+
+def _config(package: str) -> Config:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(package)
+    config = Config()
+    config.set_main_option("script_location", str(_ENVIRONMENT))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(Path(spec.origin).parent / "migrations" / "versions"))
+    return config

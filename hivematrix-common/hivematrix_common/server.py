@@ -1,0 +1,94 @@
+"""Waitress for a service: its limits, a drain on SIGTERM, and problems where it would answer plain text."""
+
+import gc
+import logging
+import signal
+import threading
+import time
+from typing import Any
+
+import orjson
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+from waitress.task import ErrorTask
+
+from hivematrix_common import metrics
+from hivematrix_common.errors import Problem, code_for_status
+from hivematrix_common.health import prober
+from hivematrix_common.web import BODY_LIMIT, PROBLEM, App
+
+_log = logging.getLogger("hivematrix.server")
+
+
+class ProblemTask(ErrorTask):
+    """What Waitress refuses before the app sees it (huge or broken requests), in our error shape."""
+
+    def execute(self) -> None:
+        error: Any = self.request.error  # type: ignore[attr-defined]
+        problem = Problem(code_for_status(error.code), f"{error.reason}: {error.body}".strip())
+        body = orjson.dumps(problem.as_json() | {"status": error.code})
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers = [("Content-Type", PROBLEM), ("Content-Length", str(len(body))), ("Connection", "close")]
+        self.content_length = len(body)
+        self.close_on_finish = True
+        self.write(body)
+
+
+class Channel(HTTPChannel):
+    error_task_class = ProblemTask
+
+
+def make_server(app: App) -> Any:
+    """A Waitress server bound to the configured address; OSError when the port is taken."""
+    service = app.settings.service
+    limits = [getattr(view, "hm_max_body", BODY_LIMIT) for view in app.view_functions.values()]
+    server: Any = create_server(
+        app,
+        host=service.bind,
+        port=app.settings.port,
+        threads=service.threads,
+        connection_limit=service.connection_limit,
+        channel_timeout=service.channel_timeout,
+        asyncore_use_poll=True,
+        max_request_header_size=16 * 1024,
+        max_request_body_size=max(limits),
+        clear_untrusted_proxy_headers=False,
+        ident=None,
+    )
+    server.channel_class = Channel
+    return server
+
+
+def serve(app: App) -> int:
+    """Run until SIGTERM or SIGINT; then /readyz says 503, running requests finish, and 0 is returned."""
+    server = make_server(app)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    probe = prober(app)
+    probe.start()
+    _settle_memory()
+    threading.Thread(target=server.run, name="waitress", daemon=True).start()
+    _log.info("listening", extra={"bind": app.settings.service.bind, "port": app.settings.port})
+    stop.wait()
+    probe.draining.set()
+    _drain(app)
+    server.task_dispatcher.shutdown(cancel_pending=False, timeout=1)
+    probe.stop()
+    _log.info("stopped")
+    return 0
+
+
+def _settle_memory() -> None:
+    # Hundreds of parsed documents a request make the default collector walk them over and over.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 50)
+
+
+def _drain(app: App) -> None:
+    running, until = metrics.of(app).running, time.monotonic() + app.settings.service.drain_seconds
+    quiet = 0
+    while time.monotonic() < until and quiet < 3:  # noqa: PLR2004 - three looks in a row
+        quiet = quiet + 1 if running._value.get() == 0 else 0  # noqa: SLF001 - the gauge has no other reader
+        time.sleep(0.05)
