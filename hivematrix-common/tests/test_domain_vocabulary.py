@@ -1,5 +1,4 @@
 import pytest
-
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.vocabulary import TERMS, normalise_term
 
