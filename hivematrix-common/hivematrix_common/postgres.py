@@ -42,7 +42,7 @@ class Cluster:
 
     The server ends when the thread that started it ends, kill -9 included: it is never left behind. Only one process at
     a time may hold a folder; what a dead holder left (stale postmaster.pid, orphans) is cleared away by `start`.
-    `fsync=False` is for tests: fast, and lost when the machine loses power.
+    `fsync=False` is for tests: fast, survives a killed server, lost when the machine loses power.
     """
 
     def __init__(self, data_dir: Path, port: int, *, fsync: bool = True, log: Path | None = None) -> None:
@@ -144,7 +144,7 @@ class Cluster:
             "log_timezone": "UTC",
         }
         if not self.fsync:
-            settings |= dict.fromkeys(["fsync", "synchronous_commit", "full_page_writes"], "off")
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
     def _socket_dir(self) -> str:

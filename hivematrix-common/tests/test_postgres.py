@@ -116,12 +116,15 @@ def test_a_second_owner_of_one_folder_is_refused(cluster, owner):
 def test_the_server_goes_with_an_owner_that_was_killed(cluster, owner):
     owner.kill()
     owner.wait()
+    deadline = time.monotonic() + 5
+    while processes_in(cluster.data_dir) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not processes_in(cluster.data_dir)
     cluster.start()
-    assert cluster.process.pid != owner.server.pid
     assert run(cluster, "SELECT 1") == [(1,)]
 
 
-def test_a_server_that_outlived_its_owner_is_ended_first(cluster, monkeypatch, owner):
+def test_a_server_that_outlived_its_owner_is_ended_first(cluster, owner):
     owner.server.suspend()  # so it cannot act on its owner's end
     owner.kill()
     owner.wait()
@@ -136,7 +139,7 @@ def test_a_taken_port_is_named_as_the_reason(cluster):
         other.bind(("127.0.0.1", 0))
         other.listen()
         cluster.port = other.getsockname()[1]
-        with pytest.raises(ClusterError, match="could not (bind|create)"):
+        with pytest.raises(ClusterError, match=r"could not (bind|create)"):
             cluster.start()
     assert not cluster.running
 
@@ -190,7 +193,7 @@ print("served", Path(sys.argv[1], "data").stat().st_uid)
 def open_folder():
     """pytest's own folders are closed to other users."""
     with tempfile.TemporaryDirectory(prefix="hm") as name:
-        os.chmod(name, 0o777)
+        Path(name).chmod(0o777)
         yield Path(name)
 
 
@@ -233,7 +236,7 @@ def test_the_user_makes_nothing_and_may_become_the_client(services):
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         run(services, "CREATE TABLE mine (id int)", **codex_user)
     assert run(services, "SET ROLE codex_client; SELECT current_user", **codex_user) == [("codex_client",)]
-    with pytest.raises(psycopg2.OperationalError, match="not permitted to log in"):
+    with pytest.raises(psycopg2.OperationalError, match="authentication failed"):
         run(services, "SELECT 1", dbname="codex_db", user="codex_client", password="x")
 
 
