@@ -76,14 +76,23 @@ def test_what_was_committed_survives_kill_9_of_the_server(cluster):
     run(cluster, "DROP TABLE kept")
 
 
-def test_a_pid_file_naming_a_stranger_does_not_stop_the_start(cluster):
+@pytest.fixture
+def stranger():
+    process = subprocess.Popen(["sleep", "60"])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def test_a_pid_file_naming_a_stranger_does_not_stop_the_start(cluster, stranger):
     cluster.start()
     cluster.process.send_signal(signal.SIGKILL)
     cluster.process.wait()
     pid_file = cluster.data_dir / "postmaster.pid"
-    pid_file.write_text("\n".join([str(os.getpid()), *pid_file.read_text().splitlines()[1:]]))
+    pid_file.write_text("\n".join([str(stranger), *pid_file.read_text().splitlines()[1:]]))
     cluster.start()
     assert run(cluster, "SELECT 1") == [(1,)]
+    assert psutil.pid_exists(stranger)
 
 
 OWNER = """
