@@ -9,9 +9,9 @@ faults on the way. Nothing here touches a database:
             reading.refuse(row, "account_number", "no such company")
     reading.settle(partial=False)      # raises Problem("invalid_rows") with all faults
 
-An empty cell and an absent optional column are None. Under `partial` bad rows are left out and reported; an unknown
-column is reported and its cells are ignored. A file of the folder's other service is passed over silently, a file that
-no service reads is passed over with a warning.
+An empty cell and an absent optional column are the column's `default`, None when it has none. Under `partial` bad rows
+are left out and reported; an unknown column is reported and its cells are ignored. A file of the folder's other service
+is passed over silently, a file that no service reads is passed over with a warning.
 """
 
 import csv
@@ -45,6 +45,7 @@ class Column(NamedTuple):
     name: str
     parse: Parser
     required: bool = False
+    default: Any = None
     document: bool = False
     """In JSON lines the cell may be an object; `parse` gets its text."""
 
@@ -284,7 +285,7 @@ def _no_constant(text: str) -> Any:
 def _value(column: Column, cell: object) -> Any:
     text = _cell_text(column, cell)
     if not text:
-        return None
+        return column.default
     if "\0" in text:
         raise DomainError("", "expected text without NUL")
     if not text.isascii():

@@ -19,7 +19,7 @@ CONTACTS = Table(
         Column("uid", cells.text(128), required=True),
         Column("account_number", cells.account_number, required=True),
         Column("name", cells.text(20)),
-        Column("active", cells.boolean),
+        Column("active", cells.boolean, default=True),
         Column("active_from", cells.day(SYDNEY)),
         Column("active_to", cells.day(SYDNEY)),
         Column("rate", cells.decimal(minimum=Decimal(0))),
@@ -68,6 +68,11 @@ def test_a_csv_row_becomes_typed_values_and_what_is_not_said_is_none():
             "labels": None,
         }
     ]
+
+
+def test_an_empty_cell_and_an_absent_column_have_the_columns_default():
+    assert read("contacts.csv", "uid,account_number,active\nc1,1,\n")[0][0]["active"] is True
+    assert read("contacts.csv", "uid,account_number\nc1,1\n")[0][0]["active"] is True
 
 
 def test_json_lines_say_the_same_and_numbers_keep_every_digit():
