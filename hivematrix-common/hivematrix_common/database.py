@@ -58,7 +58,7 @@ def init_database(app: Flask, db: SQLAlchemy, settings: Settings) -> None:
 
 
 def _init_gate(app: Flask, width: int) -> None:
-    gate = threading.BoundedSemaphore(width)
+    gate = app.extensions["hivematrix_gate"] = threading.BoundedSemaphore(width)
 
     @app.before_request
     def enter() -> None:

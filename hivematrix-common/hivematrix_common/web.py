@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
-from hivematrix_common import auth, deadlines, logs, metrics
+from hivematrix_common import apidocs, auth, deadlines, logs, metrics
 from hivematrix_common.config import Settings
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.errors import FieldError, Problem, code_for_status, from_domain
@@ -118,6 +118,7 @@ def new_app(settings: Settings, package: str, title: str) -> App:
     deadlines.init_deadlines(app)
     init_billing_check(app, settings)
     init_headers(app)
+    apidocs.init_docs(app)
     return app
 
 

@@ -1,0 +1,50 @@
+from typing import Any
+
+import pytest
+from hivematrix_common.health import STALE_SECONDS, Check, prober
+
+
+def test_health_is_exactly_what_monitors_expect(toy: Any) -> None:
+    answer = toy.get("/health", None)
+    assert (answer.status_code, answer.get_json()) == (200, {"status": "ok", "service": "toy"})
+
+
+def test_a_dead_database_fails_health_and_readiness_but_not_life(toy: Any) -> None:
+    found = prober(toy.app)
+    object.__setattr__(found.settings.database, "url", "postgresql://nobody@127.0.0.1:1/none")
+    found.look()
+    assert toy.get("/health", None).status_code == 503
+    assert toy.get("/health", None).get_json() == {"status": "fail", "service": "toy"}
+    assert "database" in toy.get("/readyz", None).get_json()["reason"]
+    assert toy.get("/livez", None).status_code == 200
+
+
+def test_a_schema_that_is_not_at_head_is_not_ready(toy: Any) -> None:
+    found = prober(toy.app)
+    found.head = "0099"
+    found.look()
+    assert toy.get("/readyz", None).get_json()["reason"] == "schema: at 0001, this release needs 0099; run init_db.py"
+
+
+def test_a_probe_that_hangs_counts_as_a_failure(toy: Any) -> None:
+    found = prober(toy.app)
+    found.database = Check("", at=found.database.at - STALE_SECONDS - 1)
+    assert toy.get("/health", None).status_code == 503
+
+
+def test_draining_is_not_ready_but_healthy(toy: Any) -> None:
+    prober(toy.app).draining.set()
+    assert toy.get("/readyz", None).status_code == 503
+    assert toy.get("/health", None).status_code == 200
+
+
+@pytest.mark.parametrize(("person", "seen"), [(None, False), ("stranger", False), ("auditor", True)])
+def test_details_are_for_this_host_and_token_holders(toy: Any, person: str | None, seen: bool) -> None:
+    answer = toy.get("/health?verbose=1", person, headers={"X-Forwarded-For": "203.0.113.9"})
+    assert ("checks" in answer.get_json()) is seen
+
+
+def test_details_name_database_and_disk(toy: Any) -> None:
+    checks = toy.get("/health?verbose=1", None).get_json()["checks"]
+    assert checks["database:connection"][0]["status"] == "pass"
+    assert checks["disk:free"][0]["observedValue"] > 0
