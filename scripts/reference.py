@@ -1,0 +1,150 @@
+"""Writes docs/reference from the code: configuration, routes, commands, errors. `--check` says which pages are stale.
+
+A page is made from what runs, so it cannot promise what is not there; the tests fail while one is stale.
+"""
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import click
+from hivematrix_common.auth import scope_of
+from hivematrix_common.config import DOTENV_SCOPES, PORTS, SERVICES, Settings, section_types
+from hivematrix_common.errors import CODES
+from hivematrix_common.tokens import SCOPES
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
+HEAD = "<!-- Made from the code by scripts/reference.py; edit the code instead. -->\n\n"
+
+
+def settings_class(service: str) -> type[Settings]:
+    module = importlib.import_module(f"hivematrix_{service}.config")
+    found = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Settings)]
+    return next(kind for kind in found if service == kind.NAME)
+
+
+def app_of(service: str) -> Any:
+    """The service's app; making one touches neither files nor the network."""
+    kind = settings_class(service)
+    settings = kind(home=Path("/nonexistent"))
+    object.__setattr__(settings.database, "url", "postgresql://nobody@localhost/none")
+    return importlib.import_module(f"hivematrix_{service}.app").create_app(settings)
+
+
+def configuration() -> str:
+    """Every section and key of every service."""
+    text = f"{HEAD}# Configuration\n\n"
+    text += (
+        "`instance/<service>.conf` in HIVEMATRIX_HOME, mode 0600, read by configparser; `%` is literal. The environment\n"
+        "(`HIVEMATRIX_<SERVICE>_<SECTION>_<KEY>`) wins over the service folder's `.flaskenv`, which wins over the file.\n"
+        "Unknown keys are errors. A secret may be given as `<key>_file`, the path of a file with mode 0600.\n\n"
+    )
+    shared = section_types(Settings)
+    for name, kind in shared.items():
+        text += section_table(f"[{name}] of every service", kind)
+    for service in SERVICES:
+        for name, kind in section_types(settings_class(service)).items():
+            if name not in shared:
+                text += section_table(f"[{name}] of {service}", kind)
+    text += "## [caller:<id>]\n\nWho may call: `caller`, `digest` (of the token), `scopes`, `created`, `expires`. "
+    text += "Written by `hivematrix-helm tokens`.\n\n## .flaskenv\n\n"
+    text += "`SERVICE_PORT`, `SERVICE_NAME`, `CODEX_URL`, `LEDGER_URL`, `ARCHIVE_URL`, `HELM_URL`; `FLASK_APP` and\n"
+    text += (
+        "`FLASK_ENV` are taken and unused. Tokens, 32 characters or more:\n\n| key | service | may |\n|---|---|---|\n"
+    )
+    for name, services in DOTENV_SCOPES.items():
+        text += "".join(f"| `{name}` | {service} | {', '.join(scopes)} |\n" for service, scopes in services.items())
+    return text
+
+
+def section_table(title: str, kind: type[Any]) -> str:
+    hints = get_type_hints(kind)
+    text = f"## {title}\n\n| key | type | default | what it is |\n|---|---|---|---|\n"
+    for member in dataclasses.fields(kind):
+        secret = " (secret)" if member.metadata["secret"] else ""
+        default = "required" if member.default is dataclasses.MISSING else f"`{shown(member.default)}`"
+        text += f"| `{member.name}` | {hints[member.name].__name__}{secret} | {default} | {member.metadata['text']} |\n"
+    return text + "\n"
+
+
+def shown(value: Any) -> str:
+    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else str(value) or " "
+
+
+def routes() -> str:
+    """Every route of every service, the scope it needs, and who of the mesh has that scope."""
+    text = f"{HEAD}# Routes\n\nA scope no token has means nobody may call. Public routes need no token.\n\n"
+    for service in SERVICES:
+        text += f"## {service} (port {PORTS[service]})\n\n| method | path | scope |\n|---|---|---|\n"
+        text += "".join(f"| {method} | `{path}` | {scope} |\n" for method, path, scope in route_rows(app_of(service)))
+        text += "\n"
+    return text + "## Scopes\n\n" + "\n".join(f"- `{scope}`" for scope in SCOPES) + "\n"
+
+
+def route_rows(app: Any) -> list[tuple[str, str, str]]:
+    rows = [
+        (method, str(rule.rule), scope_of(app, rule.endpoint))
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+    ]
+    return sorted(rows, key=lambda row: (row[1], row[0]))
+
+
+def commands() -> str:
+    """The help page of every command."""
+    text = f"{HEAD}# Commands\n\nExit codes of all: 0 done or nothing to do, 1 failed, 2 usage, 3 done in part, "
+    text += "75 another run holds the lock, 78 configuration.\n\n"
+    for service in SERVICES:
+        group = importlib.import_module(f"hivematrix_{service}.cli").group
+        for name, command in command_tree(f"hivematrix-{service}", group):
+            context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+            text += f"## {name}\n\n```\n{command.get_help(context)}\n```\n\n"
+    return text
+
+
+def command_tree(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        for child in sorted(command.commands):
+            yield from command_tree(f"{name} {child}", command.commands[child])
+
+
+def errors() -> str:
+    text = f"{HEAD}# Errors\n\nEvery refusal is an RFC 9457 problem with one of these codes, a `trace_id`, and the faults of the\n"
+    text += "input in `errors` (`field`, `message`, and for files `file` and `line`).\n\n| code | status | title |\n|---|---|---|\n"
+    return text + "".join(f"| `{code}` | {status} | {title} |\n" for code, (status, title) in CODES.items())
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "routes.md": routes,
+    "commands.md": commands,
+    "errors.md": errors,
+}
+
+
+def stale() -> list[str]:
+    """Pages that no longer say what the code does."""
+    return [name for name, make in PAGES.items() if not _same(FOLDER / name, make())]
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+def main() -> int:
+    if "--check" in sys.argv:
+        found = stale()
+        print(f"stale: {', '.join(found)}" if found else "docs/reference is current")
+        return 1 if found else 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, make in PAGES.items():
+        (FOLDER / name).write_text(make(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
