@@ -52,6 +52,7 @@ class Cluster:
         self.log = log or self.data_dir.with_name(f"{self.data_dir.name}.log")
         self.process: subprocess.Popen[bytes] | None = None
         self._lock: contextlib.ExitStack | None = None
+        self._told = 0
 
     @property
     def exists(self) -> bool:
@@ -98,26 +99,54 @@ class Cluster:
         draft.rename(self.data_dir)
         sync_folder(self.data_dir.parent)
 
-    def start(self) -> None:
-        """Return when the server accepts connections; ClusterError says why it does not. Running already is fine."""
+    def launch(self) -> None:
+        """Start the server and return at once; `ready` tells when it accepts connections."""
         if self.running:
             return
         self.create()
         self._clear_leftovers()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.touch(mode=0o600)
+        command = [*_run_as(), *dies_with_parent("INT"), program("postgres"), "-D", str(self.data_dir)]
         with self.log.open("ab") as log:
-            told = log.tell()
-            command = [*_run_as(), *_die_with_us(), program("postgres"), "-D", str(self.data_dir), *self._options()]
+            self._told = log.tell()
             self.process = subprocess.Popen(
-                command,
+                [*command, *self._options()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in a terminal is the owner's to pass on
                 **_identity(),
             )
-        self._await_ready(told)
+
+    def start(self) -> None:
+        """Return when the server accepts connections; ClusterError says why it does not. Running already is fine."""
+        self.launch()
+        deadline = time.monotonic() + START_SECONDS
+        while not self.ready:
+            if not self.running or time.monotonic() > deadline:
+                why = self.last_words()
+                self.stop()
+                raise ClusterError(f"PostgreSQL in {self.data_dir} will not start: {why}")
+            time.sleep(0.02)
+
+    @property
+    def ready(self) -> bool:
+        """As pg_ctl knows it: the server writes its state into the eighth line of its pid file."""
+        try:
+            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        mine = self.process is not None and lines[:1] == [str(self.process.pid)]
+        return mine and len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready"
+
+    def last_words(self) -> str:
+        """What the server said to its end since it was launched last: its faults, else its last lines."""
+        with self.log.open("rb") as log:
+            log.seek(self._told)
+            lines = log.read().decode(errors="replace").splitlines()
+        faults = [line for line in lines if "FATAL" in line or "ERROR" in line or "could not" in line]
+        return " ".join(faults[-2:] or lines[-2:]) or f"nothing said, see {self.log}"
 
     def stop(self) -> None:
         """Fast shutdown: sessions are ended, everything is on disk. Harmless when nothing runs."""
@@ -193,31 +222,6 @@ class Cluster:
             time.sleep(0.05)
         return True
 
-    def _await_ready(self, told: int) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not self._ready():
-            if not self.running or time.monotonic() > deadline:
-                why = self._last_words(told)
-                self.stop()
-                raise ClusterError(f"PostgreSQL in {self.data_dir} will not start: {why}")
-            time.sleep(0.02)
-
-    def _ready(self) -> bool:
-        """As pg_ctl knows it: the server writes its state into the eighth line of its pid file."""
-        try:
-            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:
-            return False
-        mine = self.process is not None and lines[:1] == [str(self.process.pid)]
-        return mine and len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready"
-
-    def _last_words(self, told: int) -> str:
-        with self.log.open("rb") as log:
-            log.seek(told)
-            lines = log.read().decode(errors="replace").splitlines()
-        faults = [line for line in lines if "FATAL" in line or "ERROR" in line or "could not" in line]
-        return " ".join(faults[-2:] or lines[-2:]) or f"nothing said, see {self.log}"
-
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         for signal_number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
             if process.poll() is None:
@@ -240,6 +244,11 @@ def program(name: str) -> str:
     if not os.access(path, os.X_OK):
         raise ClusterError(f"no PostgreSQL program at {path}")
     return str(path)
+
+
+def dies_with_parent(signal_name: str) -> list[str]:
+    """What to put before a command so that it gets the signal when the thread that started it ends, however it ends."""
+    return ["setpriv", "--pdeathsig", signal_name] if shutil.which("setpriv") else []
 
 
 def free_port() -> int:
@@ -310,10 +319,6 @@ def _system_user() -> pwd.struct_passwd:
 def _give(path: Path) -> None:
     if identity := _identity():
         os.chown(path, identity["user"], identity["group"])
-
-
-def _die_with_us() -> list[str]:
-    return ["setpriv", "--pdeathsig", "INT"] if shutil.which("setpriv") else []
 
 
 @contextlib.contextmanager
