@@ -17,6 +17,20 @@ from hivematrix_common.errors import CODES
 from hivematrix_common.tokens import SCOPES
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
+SOURCES = """
+`instance/<service>.conf` in HIVEMATRIX_HOME, mode 0600, read by configparser; `%` is literal. The environment
+(`HIVEMATRIX_<SERVICE>_<SECTION>_<KEY>`) wins over the service folder's `.flaskenv`, which wins over the file.
+Unknown keys are errors. A secret may be given as `<key>_file`, the path of a file with mode 0600.
+
+"""
+ERRORS = """# Errors
+
+Every refusal is an RFC 9457 problem with one of these codes, a `trace_id`, and the faults of the input in `errors`
+(`field`, `message`, and for files `file` and `line`).
+
+| code | status | title |
+|---|---|---|
+"""
 HEAD = "<!-- Made from the code by scripts/reference.py; edit the code instead. -->\n\n"
 
 
@@ -36,12 +50,8 @@ def app_of(service: str) -> Any:
 
 def configuration() -> str:
     """Every section and key of every service."""
-    text = f"{HEAD}# Configuration\n\n"
-    text += (
-        "`instance/<service>.conf` in HIVEMATRIX_HOME, mode 0600, read by configparser; `%` is literal. The environment\n"
-        "(`HIVEMATRIX_<SERVICE>_<SECTION>_<KEY>`) wins over the service folder's `.flaskenv`, which wins over the file.\n"
-        "Unknown keys are errors. A secret may be given as `<key>_file`, the path of a file with mode 0600.\n\n"
-    )
+    text = f"{HEAD}# Configuration\n"
+    text += SOURCES
     shared = section_types(Settings)
     for name, kind in shared.items():
         text += section_table(f"[{name}] of every service", kind)
@@ -71,7 +81,9 @@ def section_table(title: str, kind: type[Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else str(value) or " "
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) or " "
 
 
 def routes() -> str:
@@ -113,8 +125,7 @@ def command_tree(name: str, command: click.Command) -> Iterator[tuple[str, click
 
 
 def errors() -> str:
-    text = f"{HEAD}# Errors\n\nEvery refusal is an RFC 9457 problem with one of these codes, a `trace_id`, and the faults of the\n"
-    text += "input in `errors` (`field`, `message`, and for files `file` and `line`).\n\n| code | status | title |\n|---|---|---|\n"
+    text = HEAD + ERRORS
     return text + "".join(f"| `{code}` | {status} | {title} |\n" for code, (status, title) in CODES.items())
 
 
