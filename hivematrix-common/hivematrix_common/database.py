@@ -15,7 +15,7 @@ from hivematrix_common.config import Settings
 from hivematrix_common.errors import Problem
 
 COPY_BUFFER = 256 * 1024
-AnySession = Session | scoped_session[Session]
+AnySession = Session | scoped_session[Any]
 
 
 def new_db() -> SQLAlchemy:

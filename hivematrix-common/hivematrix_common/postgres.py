@@ -286,7 +286,7 @@ def create_service(admin: Connection, service: str, owner_password: str, user_pa
         for statement in (
             "GRANT {client} TO {user}",
             "REVOKE ALL ON DATABASE {db} FROM PUBLIC",
-            "GRANT CONNECT ON DATABASE {db} TO {owner}, {user}",
+            "GRANT CONNECT, TEMPORARY ON DATABASE {db} TO {owner}, {user}",
         ):
             cursor.execute(sql.SQL(statement).format(**identifiers))
 

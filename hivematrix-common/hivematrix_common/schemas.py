@@ -11,6 +11,7 @@ from hivematrix_common.domain.period import FIRST_YEAR, LAST_YEAR, Period
 
 ACCOUNT = r"^[A-Za-z0-9]{1,32}$"
 LARGEST_PAGE = 1000
+NO_NUL = r"^[^\x00]*$"  # PostgreSQL keeps no such text
 
 
 class Model(BaseModel):
@@ -89,7 +90,7 @@ class YearMonth(Model):
 
 class PageQuery(Model):
     limit: int = Field(100, ge=1, le=LARGEST_PAGE)
-    cursor: str = Field("", max_length=200)
+    cursor: str = Field("", max_length=200, pattern=NO_NUL)
 
 
 class Health(Model):

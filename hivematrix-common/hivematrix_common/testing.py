@@ -80,9 +80,8 @@ class Server:
         statement = "CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy OWNER {owner}"
         with closing(self.admin()) as admin, admin.cursor() as cursor:
             cursor.execute(sql.SQL(statement).format(**names))
-            cursor.execute(
-                sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), _id(service, "user"))
-            )
+            grant = sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}")
+            cursor.execute(grant.format(sql.Identifier(name), _id(service, "user")))
         return name
 
     def drop(self, database: str) -> None:
