@@ -1,0 +1,146 @@
+"""The checks of a sealing request: nothing enters the archive that disagrees with itself."""
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hivematrix_common.domain.canonical import canonical, digest
+from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.money import minor_digits, round_half_up
+
+from hivematrix_archive.domain.bill import (
+    CHARGES,
+    COLUMN_PLACES,
+    Bill,
+    UnknownFormatError,
+    first_not_decimal,
+    invoice_number,
+    read_bill,
+)
+
+CSV_HEADER = "InvoiceNo,Customer,InvoiceDate,DueDate,Item(Product/Service),Description,Qty,Rate,Amount"
+CSV_CELLS = 9
+TOLD = ("created_by", "notes", "job")
+TOLD_LIMIT = 4000
+MEMBERS = {"body", "csv", "digest", "meta"}
+SHAPE = '{"body": {...}, "csv": "...", "digest": "sha256:...", "meta": {...}}'
+
+
+class RefusedError(DomainError):
+    """A refusal with its own code in the error table."""
+
+    def __init__(self, code: str, field: str, message: str) -> None:
+        super().__init__(field, message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A request that may be sealed: the bill, its exact bytes and their digest, and what the caller said about it."""
+
+    bill: Bill
+    body: bytes
+    digest: str
+    csv: bytes
+    told: dict[str, str | None]
+
+
+def check_request(request: Any, now: datetime, zone: ZoneInfo) -> Checked:
+    """Everything that can be checked without the archive; RefusedError or DomainError names what disagrees."""
+    _check_shape(request)
+    body = canonical(request["body"])
+    found = digest(body)
+    if request["digest"] != found:
+        raise DomainError("digest", f"the body's digest is {found}, got {request['digest']!r}")
+    try:
+        bill = read_bill(request["body"])
+    except UnknownFormatError as error:
+        raise RefusedError("unknown_format", error.field, error.message) from None
+    _check_number(bill)
+    if not bill.period.has_ended(now, zone):
+        raise RefusedError("period_open", "body.period", f"{bill.period} has not ended in {zone.key}")
+    _check_sums(bill)
+    text = request["csv"].encode()
+    if bill.csv_sha256 != digest(text):
+        raise DomainError("csv", f"its digest is {digest(text)}, the body says {bill.csv_sha256}")
+    _check_csv(request["csv"], bill)
+    return Checked(bill, body, found, text, {name: request["meta"].get(name) for name in TOLD})
+
+
+def _check_shape(request: Any) -> None:
+    if not isinstance(request, dict) or set(request) != MEMBERS:
+        flat = isinstance(request, dict) and "billing_data_json" in request
+        why = "the flat payload of earlier releases is no longer taken; send" if flat else "expected"
+        raise DomainError("request", f"{why} {SHAPE}, the body as shown at /api/docs")
+    if not isinstance(request["csv"], str):
+        raise DomainError("csv", "expected text")
+    meta = request["meta"]
+    if not isinstance(meta, dict) or not set(meta) <= set(TOLD):
+        raise DomainError("meta", f"expected an object with no more than {', '.join(TOLD)}")
+    for name, value in meta.items():
+        if value is not None and (not isinstance(value, str) or len(value) > TOLD_LIMIT or "\x00" in value):
+            raise DomainError(f"meta.{name}", f"expected text of at most {TOLD_LIMIT} characters or null")
+
+
+def _check_number(bill: Bill) -> None:
+    if bill.kind != "invoice" or bill.corrects is not None:
+        raise DomainError("body.kind", "only invoices that correct nothing are taken")
+    right = invoice_number(bill.account_number, bill.period)
+    if bill.invoice_number != right:
+        raise RefusedError("conflict", "body.invoice_number", f"the right number is {right}, got {bill.invoice_number}")
+    if not bill.period.contains(bill.invoice_date):
+        raise DomainError("body.invoice_date", f"{bill.invoice_date} is not in {bill.period}")
+    if bill.due_date < bill.invoice_date:
+        raise DomainError("body.due_date", f"{bill.due_date} is before the invoice date {bill.invoice_date}")
+
+
+def _check_sums(bill: Bill) -> None:
+    sums = dict.fromkeys(CHARGES, Decimal(0))
+    for row in bill.lines:
+        sums[row[0]] += Decimal(row[5])
+    for kind, found in sums.items():
+        if found != bill.totals[kind]:
+            raise DomainError(f"body.totals.{kind}", f"the lines add up to {found}, got {bill.totals[kind]}")
+    total = sum(sums.values())
+    if total != bill.totals["total"]:
+        raise DomainError("body.totals.total", f"the lines add up to {total}, got {bill.totals['total']}")
+
+
+def _check_csv(text: str, bill: Bill) -> None:
+    if not text.startswith(f"{CSV_HEADER}\r\n") or not text.endswith("\r\n"):
+        raise DomainError("csv", f"expected rows that end in CRLF, the first of them {CSV_HEADER}")
+    try:
+        rows = list(csv.reader(text.split("\r\n")[1:-1], strict=True))
+    except csv.Error as error:
+        raise DomainError("csv", f"not RFC 4180: {error}") from None
+    _check_rows(rows, [bill.invoice_number, bill.invoice_date.isoformat(), bill.due_date.isoformat()])
+    columns = list(zip(*rows, strict=True))[6:] or [(), (), ()]
+    places = minor_digits(bill.currency)
+    for texts, digits in zip(columns, (COLUMN_PLACES, COLUMN_PLACES, places), strict=True):
+        bad = first_not_decimal(texts, digits)
+        if bad is not None:
+            raise DomainError(f"csv row {bad + 1}", f"expected a plain decimal, got {texts[bad]!r}")
+    for at, (quantity, rate, amount) in enumerate(zip(*columns, strict=True), 1):
+        product = _product(quantity, rate, places)
+        if product != Decimal(amount):
+            raise DomainError(f"csv row {at}", f"{quantity} x {rate} is {product}, got {amount}")
+    billed = Counter(amount for line in bill.lines if (amount := Decimal(line[5])))
+    if Counter(map(Decimal, columns[2])) != billed:
+        total = sum(map(Decimal, columns[2]), Decimal(0))
+        raise DomainError("csv", f"its rows (sum {total}) are not the bill's lines (sum {bill.totals['total']})")
+
+
+def _check_rows(rows: list[list[str]], fixed: list[str]) -> None:
+    for at, row in enumerate(rows, 1):
+        if len(row) != CSV_CELLS or [row[0], row[2], row[3]] != fixed:
+            raise DomainError(f"csv row {at}", f"expected {CSV_CELLS} cells with {', '.join(fixed)}")
+
+
+@lru_cache(maxsize=10_000)
+def _product(quantity: str, rate: str, places: int) -> Decimal:
+    return round_half_up(Decimal(quantity) * Decimal(rate), places)

@@ -1,0 +1,106 @@
+"""Bills as Ledger sends them, for the archive's tests."""
+
+import csv
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+from hivematrix_common.domain.canonical import canonical, digest
+from hivematrix_common.domain.period import Period
+
+HEADER = "InvoiceNo,Customer,InvoiceDate,DueDate,Item(Product/Service),Description,Qty,Rate,Amount"
+KINDS = ("user", "asset", "backup", "hours", "item", "tax")
+# The worked vector V1 of the billing rules: 912.50.
+V1 = [
+    ("user", "Ada", "1", "100", "100.00"),
+    ("user", "Brian", "1", "100", "100.00"),
+    ("asset", "WS1", "1", "15", "15.00"),
+    ("asset", "SRV1", "1", "125", "125.00"),
+    ("backup", "Base server", "1", "50", "50.00"),
+    ("backup", "Overage", "1.5", "15", "22.50"),
+    ("hours", "October", "3.3333", "150", "500.00"),
+]
+
+
+def line(kind, name, quantity, rate, amount):
+    why = {"records": [], "dates": [], "rate": rate, "source": "plan", "formula": "1 x 1", "exact": amount}
+    return {
+        "kind": kind,
+        "name": name,
+        "description": f"{kind}: {name}",
+        "quantity": quantity,
+        "rate": rate,
+        "amount": amount,
+        "uids": [],
+        "why": why | {"rounding": "half up"},
+    }
+
+
+def csv_text(body):
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(HEADER.split(","))
+    fixed = [body["invoice_number"], body["company_name"], body["invoice_date"], body["due_date"]]
+    for row in body["lines"]:
+        if Decimal(row["amount"]):
+            writer.writerow([*fixed, "Service", row["description"], row["quantity"], row["rate"], row["amount"]])
+    return out.getvalue()
+
+
+def totals(lines):
+    sums = {kind: sum((Decimal(row["amount"]) for row in lines if row["kind"] == kind), Decimal(0)) for kind in KINDS}
+    return {name: f"{value:.2f}" for name, value in {**sums, "total": sum(sums.values())}.items()}
+
+
+def make_body(account="620547", period="2025-10", rows=V1, **changes):
+    month = Period.parse(period)
+    lines = [line(*row) for row in rows]
+    body = {
+        "format": "hivematrix.snapshot/1",
+        "kind": "invoice",
+        "invoice_number": f"{account}-{month.compact}",
+        "account_number": account,
+        "company_name": f"Company {account}",
+        "period": period,
+        "currency": "USD",
+        "invoice_date": month.last.isoformat(),
+        "due_date": month.plus(1).last.isoformat(),
+        "billing_plan": "Gold",
+        "contract_term": "1 Year",
+        "support_level": None,
+        "totals": totals(lines),
+        "counts": {"user": 2, "asset": 2, "billable_hours": "3.3333"},
+        "features": [{"name": "antivirus", "value": "X"}],
+        "lines": lines,
+        "inputs_digest": "sha256:" + "0" * 64,
+        "inputs": {"entries": ["e1", "e2"]},
+        "csv_sha256": "",
+        "engine": {"name": "hivematrix-ledger", "version": 1},
+        "corrects": None,
+    }
+    return body | changes
+
+
+def make_request(account="620547", period="2025-10", rows=V1, meta=None, **changes):
+    body = make_body(account, period, rows, **changes)
+    text = csv_text(body)
+    if not body["csv_sha256"]:
+        body["csv_sha256"] = digest(text.encode())
+    return {"body": body, "csv": text, "digest": digest(canonical(body)), "meta": meta or {"notes": "test"}}
+
+
+@pytest.fixture(scope="session")
+def sealing_request():
+    """sealing_request(account, period, rows, meta=..., **members of the body) -> what Ledger would send."""
+    return make_request
+
+
+@pytest.fixture(scope="session")
+def resigned():
+    """resigned(request) -> the same request with csv_sha256 and digest made to fit what it holds now."""
+
+    def mend(request):
+        request["body"]["csv_sha256"] = digest(request["csv"].encode())
+        return request | {"digest": digest(canonical(request["body"]))}
+
+    return mend
