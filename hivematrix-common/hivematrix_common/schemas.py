@@ -38,13 +38,13 @@ DecimalText = Annotated[
     Decimal,
     BeforeValidator(_decimal),
     PlainSerializer(decimal_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$", "examples": ["912.50"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$", "description": "such as 912.50"}),
 ]
 PeriodText = Annotated[
     Period,
     BeforeValidator(_period),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^2[01][0-9]{2}-(0[1-9]|1[0-2])$", "examples": ["2025-10"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^2[01][0-9]{2}-(0[1-9]|1[0-2])$", "description": "such as 2025-10"}),
 ]
 Account = Annotated[str, Field(pattern=ACCOUNT)]
 Year = Annotated[int, Field(ge=FIRST_YEAR, le=LAST_YEAR)]
