@@ -82,6 +82,11 @@ def create_toy(settings: ToySettings) -> web.App:
     def count_lines() -> Response:
         return web.json_answer(len(web.ndjson_documents()))
 
+    @api.get("/api/slow", scope="codex:read")
+    def slow() -> Response:
+        db.session.execute(text("SELECT pg_sleep(1)"))
+        return web.json_answer("done")
+
     @api.get("/api/broken", scope="codex:read")
     def broken() -> Response:
         raise RuntimeError("a secret detail")
