@@ -1,8 +1,8 @@
 """Named places where a test may make the process die or fail, as a power cut would.
 
 HIVEMATRIX_FAILPOINT is `name=action` or `name@N=action` (at the N-th pass); actions: `kill` (SIGKILL to itself),
-`raise` (FailpointError), `sleep:SECONDS`. `@/path` reads the same from a file, which is removed when it strikes, so that a
-running mesh can be struck once. Unset, which is always so in production, a failpoint costs one look-up.
+`raise` (FailpointError), `sleep:SECONDS`. `@/path` reads the same from a file, which is removed when it strikes, so
+that a running mesh can be struck once. Unset, as always in production, a failpoint costs one look-up.
 """
 
 import contextlib

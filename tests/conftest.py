@@ -1,0 +1,159 @@
+"""A whole mesh of real processes: PostgreSQL, the supervisor and the four services, with the sample MSP in it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import requests
+from hivematrix_common.conffile import read
+from hivematrix_common.config import PORTS
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+SCRIPTS = {"scheduled_snapshots": ROOT / "hivematrix-archive" / "scheduled_snapshots.py"}
+READ_ALL = ("codex:read", "ledger:read", "archive:read", "helm:read")
+
+
+@dataclass
+class Mesh:
+    """A running mesh and its commands. `strike` names a failpoint for the services, once."""
+
+    home: Path
+    offset: int
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def run(
+        self, *command: str, code: int | None = 0, timeout: int = 180, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """One of our commands in this home; asserts its exit code unless `code` is None."""
+        program = [str(BIN / command[0]), *command[1:]] if command[0].startswith("hivematrix-") else list(command)
+        done = subprocess.run(
+            program, capture_output=True, text=True, timeout=timeout, env=self.environ | environ, check=False
+        )
+        assert code is None or done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def snapshots(self, *arguments: str, code: int | None = 0, **environ: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, str(SCRIPTS["scheduled_snapshots"]), *arguments, code=code, **environ)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return os.environ | {"HIVEMATRIX_HOME": str(self.home)}
+
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{PORTS[service] + self.offset}"
+
+    def token(self, *scopes: str) -> str:
+        name = "-".join(scope.replace(":", "-") for scope in scopes)[:40]
+        if name not in self.tokens:
+            wanted = [part for scope in scopes for part in ("--scope", scope)]
+            self.tokens[name] = self.run("hivematrix-helm", "tokens", "issue", name, *wanted).stdout.split()[-1]
+            time.sleep(2)  # the promise: live within two seconds
+        return self.tokens[name]
+
+    def call(self, method: str, service: str, path: str, scopes: tuple[str, ...] = READ_ALL, **arguments: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.token(*scopes)}"} | arguments.pop("headers", {})
+        return requests.request(method, self.url(service) + path, headers=headers, timeout=60, **arguments)
+
+    def get(self, service: str, path: str) -> Any:
+        answer = self.call("GET", service, path)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def sql(
+        self, service: str, statement: str, values: tuple[Any, ...] = (), role: str = "user"
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a statement run by the service's own role, or by its owner."""
+        name = service if role == "user" else f"{service}-owner"
+        url = read(self.home / "instance" / f"{name}.conf").get("database", "url")
+        connection = psycopg2.connect(url.replace("+psycopg2", ""))
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def strike(self, failpoint: str) -> None:
+        (self.home / "strike").write_text(failpoint)
+
+    @property
+    def struck(self) -> bool:
+        return not (self.home / "strike").exists()
+
+    def calm(self) -> None:
+        (self.home / "strike").unlink(missing_ok=True)
+
+    def pid(self, service: str) -> int:
+        status = json.loads(self.run("hivematrix-helm", "status", "--json", code=None).stdout)
+        return next(int(row["pid"]) for row in status["services"] if row["service"] == service)
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not all(self.is_ready(service) for service in PORTS):
+            assert time.monotonic() < deadline, self.run("hivematrix-helm", "status", code=None).stdout
+            time.sleep(0.1)
+
+    def is_ready(self, service: str) -> bool:
+        try:
+            return requests.get(f"{self.url(service)}/readyz", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+
+def free_offset() -> int:
+    """An offset at which all ports of a mesh are free, PostgreSQL's included."""
+    return next(n for n in range(20_000, 40_000, 137) if all(is_free(port + n) for port in (*PORTS.values(), 5432)))
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def start_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Mesh]]:
+    """`start_mesh()`: a new mesh, empty of companies; stopped when the session ends."""
+    meshes: list[Mesh] = []
+
+    def start() -> Mesh:
+        mesh = Mesh(tmp_path_factory.mktemp("mesh") / "home", free_offset())
+        meshes.append(mesh)
+        strike = f"@{mesh.home}/strike"
+        mesh.run("hivematrix-helm", "up", "--detach", "--port-offset", str(mesh.offset), HIVEMATRIX_FAILPOINT=strike)
+        return mesh
+
+    yield start
+    for mesh in meshes:
+        mesh.run("hivematrix-helm", "down", code=None)
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample MSP's import files, to December 2025."""
+    folder = tmp_path_factory.mktemp("sample")
+    make = str(ROOT / "scripts" / "sample" / "make.py")
+    subprocess.run([sys.executable, make, "--until", "2025-12", str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mesh(start_mesh: Callable[[], Mesh], sample: Path) -> Mesh:
+    """One mesh for the session with the sample MSP in it; each test takes months nobody else closes."""
+    mesh = start_mesh()
+    for service in ("codex", "ledger"):
+        mesh.run(f"hivematrix-{service}", "import", str(sample))
+    return mesh
