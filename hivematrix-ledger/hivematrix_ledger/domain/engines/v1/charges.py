@@ -1,0 +1,114 @@
+"""One line per counted user and per counted asset, zero amounts too."""
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from .counting import Item, Share, share
+from .months import Month
+from .plan import Plan
+from .values import ZERO, Document, Money, number, plain
+from .why import product, why
+
+RATE_OF: Final = {
+    "Paid": "per_user",
+    "Workstation": "per_workstation",
+    "Server": "per_server",
+    "VM": "per_vm",
+    "Switch": "per_switch",
+    "Firewall": "per_firewall",
+}
+_LABEL: Final = {"user": "User", "asset": "Asset"}
+
+
+class Charged(NamedTuple):
+    lines: list[Document]
+    total: Decimal
+    types: dict[str, int]
+    """How many counted, by type."""
+    counted: list[Item]
+
+
+class _Price(NamedTuple):
+    """What every item of one type, cost and share has in common."""
+
+    rate: str
+    amount: Decimal
+    amount_text: str
+    note: str
+    why: Document
+
+
+def charge_items(kind: str, items: list[Item], plan: Plan, month: Month, money: Money) -> Charged:
+    """`kind` is user or asset. Items come out ordered by name, then uid, whatever order they came in."""
+    prices: dict[tuple[str, str | None, str, str | None, str | None], _Price | None] = {}
+    lines, total, types, counted = [], ZERO, dict[str, int](), []
+    label = _LABEL[kind]
+    for item in sorted(items, key=_by_name):
+        key = (item.type, item.cost, item.origin, item.active_from, item.active_to)
+        if key not in prices:
+            part = share(plan.policy, item.active_from, item.active_to, month)
+            prices[key] = _price(item, part, plan, month, money) if part else None
+        price = prices[key]
+        if price is None:
+            continue
+        total += price.amount
+        types[item.type] = types.get(item.type, 0) + 1
+        counted.append(item)
+        lines.append(
+            {
+                "kind": kind,
+                "name": item.name,
+                "description": f"{label}: {item.name} ({item.type}){price.note}",
+                "quantity": "1",
+                "rate": price.rate,
+                "amount": price.amount_text,
+                "uids": [item.uid],
+                "why": price.why,
+            }
+        )
+    return Charged(lines, total, types, counted)
+
+
+def _by_name(item: Item) -> tuple[str, str]:
+    return item.name, item.uid
+
+
+def _price(item: Item, part: Share, plan: Plan, month: Month, money: Money) -> _Price:
+    value, source, rate_name = _rate(item, plan)
+    exact: Decimal | Fraction = value
+    formula, note = plain(value), ""
+    if part.is_prorated:
+        exact = Fraction(value) * part.part / part.whole
+        formula = product(plain(value), f"{part.part} / {part.whole}")
+        note = f", {part.part} of {part.whole} days"
+    amount = money.amount(exact)
+    amount_text = money.text(amount)
+    reason = why(
+        records=1,
+        dates={
+            "policy": plan.policy,
+            "from": part.first,
+            "to": part.last,
+            "days": part.days,
+            "of": month.days,
+        },
+        rate=plain(value),
+        rate_name=rate_name,
+        source=source,
+        formula=formula,
+        exact=exact,
+        rounding=money.rounding,
+        basis={"type": item.type, "type_from": item.origin},
+    )
+    return _Price(amount_text if part.is_prorated else plain(value), amount, amount_text, note, reason)
+
+
+def _rate(item: Item, plan: Plan) -> tuple[Decimal, str, str | None]:
+    """The value before the share, who set it, and the name of the rate if it is one of the eleven."""
+    if item.type == "Custom":
+        return number(item.cost or "", "custom_cost"), item.origin, None
+    name = RATE_OF.get(item.type)
+    if name is None:
+        return ZERO, item.origin, None
+    return plan.rates[name].value, plan.rates[name].source, name
