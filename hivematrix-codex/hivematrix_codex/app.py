@@ -1,0 +1,18 @@
+"""Codex's composition root."""
+
+from hivematrix_common.database import init_database
+from hivematrix_common.health import init_health
+from hivematrix_common.web import App, new_app
+
+from hivematrix_codex.config import CodexSettings
+from hivematrix_codex.models import db
+from hivematrix_codex.routes.api import api
+
+
+def create_app(settings: CodexSettings | None = None) -> App:
+    settings = settings or CodexSettings.load()
+    app = new_app(settings, __package__, "HiveMatrix Codex")
+    init_database(app, db, settings)
+    init_health(app)
+    app.register_api(api)
+    return app

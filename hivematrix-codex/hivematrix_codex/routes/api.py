@@ -1,0 +1,148 @@
+"""Codex over HTTP: facts to read, files to import."""
+
+from typing import Any, BinaryIO, cast
+
+from flask import Response, current_app, request
+from hivematrix_common import clock
+from hivematrix_common.errors import Problem
+from hivematrix_common.importing import Source
+from hivematrix_common.schemas import AccountPath, PageQuery
+from hivematrix_common.web import Api, json_answer, ndjson_answer
+from werkzeug.datastructures import FileStorage
+
+from hivematrix_codex import services
+from hivematrix_codex.models import db
+from hivematrix_codex.schemas import (
+    AssetPage,
+    BillingInputsQuery,
+    BulkQuery,
+    Company,
+    CompanyPage,
+    ContactPage,
+    ImportAnswer,
+    ImportForm,
+    ImportQuery,
+    LocationPage,
+    PlanAnswer,
+    PlanList,
+    PlanPath,
+    PlanQuery,
+    SearchQuery,
+    TicketPage,
+    TicketQuery,
+)
+from hivematrix_codex.store import Page
+
+IMPORT_LIMIT = 32 * 1024 * 1024
+FAULTS_SHOWN = 1000
+_OLDER_NAMES = {
+    "contract_term_length": "contract_term",
+    "contract_start_date": "contract_start",
+    "contract_end_date": "contract_end",
+}
+api = Api("codex", __name__)
+
+
+@api.get("/api/companies", scope="codex:read", responses={200: CompanyPage}, summary="Companies by account number")
+def companies(query: SearchQuery) -> Response:
+    page = services.companies(db.session, query.cursor, query.limit, query.search)
+    return _answer("companies", page, [_company(row) for row in page.items])
+
+
+@api.get("/api/companies/bulk", scope="codex:read", summary="Companies with their parts")
+def companies_bulk(query: BulkQuery) -> Response:
+    page = services.bulk(db.session, query.cursor, query.limit, with_tickets=query.include_tickets)
+    return _answer("companies", page)
+
+
+@api.get("/api/companies/<account_number>", scope="codex:read", responses={200: Company}, summary="One company")
+def company(path: AccountPath) -> Response:
+    return json_answer(_company(services.company(db.session, path.account_number)))
+
+
+@api.get("/api/companies/<account_number>/contacts", scope="codex:read", responses={200: ContactPage})
+def contacts(path: AccountPath, query: PageQuery) -> Response:
+    return _parts("contacts", path, query)
+
+
+@api.get("/api/companies/<account_number>/users", scope="codex:read", responses={200: ContactPage})
+def users(path: AccountPath, query: PageQuery) -> Response:
+    return _parts("contacts", path, query)
+
+
+@api.get("/api/companies/<account_number>/assets", scope="codex:read", responses={200: AssetPage})
+def assets(path: AccountPath, query: PageQuery) -> Response:
+    return _parts("assets", path, query)
+
+
+@api.get("/api/companies/<account_number>/locations", scope="codex:read", responses={200: LocationPage})
+def locations(path: AccountPath, query: PageQuery) -> Response:
+    return _parts("locations", path, query)
+
+
+@api.get("/api/companies/<account_number>/tickets", scope="codex:read", responses={200: TicketPage})
+def tickets(path: AccountPath, query: TicketQuery) -> Response:
+    page = services.tickets_of_company(db.session, path.account_number, query.year, query.cursor, query.limit)
+    return _answer("tickets", page)
+
+
+@api.get("/api/billing-inputs", scope="codex:read", summary="What Ledger bills by: NDJSON, one company a line")
+def billing_inputs(query: BillingInputsQuery) -> Response:
+    accounts = query.accounts.split(",") if query.accounts else []
+    lines, cursor = services.billing_inputs(db.session, query.period, query.cursor, query.limit, accounts)
+    return ndjson_answer(lines, {"X-Next-Cursor": cursor} if cursor else None)
+
+
+@api.get("/billing-plans/api/plans", scope="codex:read", responses={200: PlanList}, summary="Every plan version")
+def plans() -> Response:
+    found = services.plans(db.session)
+    return json_answer({"status": "success", "plans": found, "count": len(found)})
+
+
+@api.get("/billing-plans/api/plans/<name>/<term>", scope="codex:read", responses={200: PlanAnswer})
+def plan(path: PlanPath, query: PlanQuery) -> Response:
+    today = clock.now().astimezone(_settings().billing.timezone).date()
+    found, versions = services.plan(db.session, path.name, path.term, query.on or today)
+    return json_answer({"status": "success", "plan": found, "versions": versions})
+
+
+@api.post(
+    "/api/import",
+    scope="codex:write",
+    max_body=IMPORT_LIMIT,
+    responses={200: ImportAnswer},
+    summary="Import files (multipart/form-data, 32 MiB in all)",
+)
+def import_files(form: ImportForm, query: ImportQuery) -> Response:  # noqa: ARG001 - the form describes the parts
+    sources = [_source(file) for _, file in request.files.items(multi=True)]
+    if not sources:
+        raise Problem("invalid", "Send import files such as companies.csv as parts of a multipart/form-data body.")
+    zone = _settings().billing.timezone
+    try:
+        done = services.import_files(db.session, sources, zone, partial=query.partial)
+    except Problem as problem:
+        problem.fields = problem.fields[:FAULTS_SHOWN]
+        raise
+    return json_answer(done.as_json())
+
+
+def _parts(kind: str, path: AccountPath, query: PageQuery) -> Response:
+    page = services.parts_of_company(db.session, kind, path.account_number, query.cursor, query.limit)
+    return _answer(kind, page)
+
+
+def _answer(name: str, page: Page, items: list[Any] | None = None) -> Response:
+    rest = {"next": page.next, "total": page.total, "total_exact": page.total_exact}
+    return json_answer({name: page.items if items is None else items, **rest})
+
+
+def _company(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {older: row[name] for older, name in _OLDER_NAMES.items()}
+
+
+def _source(file: FileStorage) -> Source:
+    return Source(file.filename or "", lambda: cast(BinaryIO, file.stream))
+
+
+def _settings() -> Any:
+    return current_app.settings  # type: ignore[attr-defined]
