@@ -48,9 +48,12 @@ SELECT c.account_number,
         (SELECT coalesce(json_agg(y), '[]') FROM (
             SELECT e.uid, coalesce(t.number, t.uid) AS ticket, e.worked_on, trim_scale(e.hours)::text AS hours,
                 e.billable, e.first_seen
-            FROM time_entries e JOIN tickets t ON t.uid = e.ticket_uid
-            WHERE e.account_number = c.account_number AND e.worked_on <= :last
-                AND (e.worked_on >= :since OR e.late)
+            FROM (
+                SELECT * FROM time_entries
+                WHERE account_number = c.account_number AND worked_on BETWEEN :since AND :last
+                UNION ALL SELECT * FROM time_entries
+                WHERE account_number = c.account_number AND worked_on < :since AND late) e
+            JOIN tickets t ON t.uid = e.ticket_uid
             ORDER BY e.worked_on, e.uid) y) AS entries
     ) y) END AS company,
     CASE WHEN c.n = 1 THEN (SELECT coalesce(json_agg(y), '[]')::text FROM ({_PLANS}) y) END AS plans

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
+from sqlalchemy.exc import OperationalError
 
 from hivematrix_common import logs, migrations
 from hivematrix_common.conffile import read
 from hivematrix_common.config import ConfigError, Settings, conf_path, home_path, private_file_fault
 from hivematrix_common.errors import Problem
+from hivematrix_common.importing import described
 from hivematrix_common.version import VERSION
 
 DONE, FAILED, USAGE, PARTIAL, LOCKED, CONFIGURATION = 0, 1, 2, 3, 75, 78
@@ -61,8 +63,9 @@ def run(group: click.Group, arguments: list[str] | None = None) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except Problem as problem:
-        rows = [f"  {f.file or ''}{f':{f.line}' if f.line else ''} {f.field}: {f.message}" for f in problem.fields]
-        fail("\n".join([problem.detail, *rows]))
+        fail("\n".join([problem.detail, *(f"  {described(fault)}" for fault in problem.fields)]))
+    except OperationalError as error:
+        fail(f"database: {str(error.orig).strip().splitlines()[0]}")
     except ConfigError as error:
         fail("\n".join(error.faults), CONFIGURATION)
     sys.exit(code if isinstance(code, int) else DONE)

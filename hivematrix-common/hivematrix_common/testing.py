@@ -230,11 +230,11 @@ def service(
             prober(app).look()
             stack.enter_context(app.app_context())
             made = Service(app, app.test_client(), people, database, postgres.url(f"{name}_owner", database))
-            if isolation == "savepoint":
-                _roll_back_after(stack, made.db)
-            else:
+            if isolation == "copy":
                 stack.callback(postgres.drop, database)
             stack.callback(made.db.engine.dispose)
+            if isolation == "savepoint":
+                _roll_back_after(stack, made.db)
             stack.callback(made.db.session.remove)
             return made
 
