@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
+from zoneinfo import ZoneInfo
 
 import click
 from hivematrix_common.auth import scope_of
 from hivematrix_common.config import DOTENV_SCOPES, PORTS, SERVICES, Settings, section_types
+from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.errors import CODES
 from hivematrix_common.tokens import SCOPES
 
@@ -31,6 +33,13 @@ Every refusal is an RFC 9457 problem with one of these codes, a `trace_id`, and 
 | code | status | title |
 |---|---|---|
 """
+IMPORTS = """# Import files
+
+UTF-8 CSV with a header line, or JSON lines (`.jsonl`) with the same names. An empty cell means not set; columns that are
+not needed may be absent. How to use them: [import your data](../how-to/import-data.md).
+
+"""
+IMPORTERS = ("codex", "ledger")
 HEAD = "<!-- Made from the code by scripts/reference.py; edit the code instead. -->\n\n"
 
 
@@ -129,11 +138,38 @@ def errors() -> str:
     return text + "".join(f"| `{code}` | {status} | {title} |\n" for code, (status, title) in CODES.items())
 
 
+def import_files() -> str:
+    """Every file and column; what a cell must be is what its parser answers to a cell that is not."""
+    text = HEAD + IMPORTS
+    for service in IMPORTERS:
+        module = importlib.import_module(f"hivematrix_{service}.import_tables")
+        for table in module.tables(ZoneInfo("UTC")):
+            text += f"## {table.stem}.csv ({service})\n\n"
+            text += f"One row a {', '.join(f'`{name}`' for name in table.key)}. " if table.key else ""
+            text += f"States the rows of each `{table.subject}` it names whole." if table.subject else ""
+            text += "\n\n| column | needed | when empty | what it is |\n|---|---|---|---|\n"
+            for column in table.columns:
+                empty = "" if column.default in (None, {}) else f"`{shown(column.default)}`"
+                needed = "yes" if column.required else ""
+                text += f"| `{column.name}` | {needed} | {empty} | {expectation(column.parse)} |\n"
+            text += "\n"
+    return text
+
+
+def expectation(parse: Callable[[str], Any]) -> str:
+    try:
+        parse("?")
+    except DomainError as error:
+        return error.message.partition(", got")[0].removeprefix("expected ").replace("|", "\\|")
+    return "text"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "routes.md": routes,
     "commands.md": commands,
     "errors.md": errors,
+    "import-files.md": import_files,
 }
 
 

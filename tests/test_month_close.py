@@ -1,0 +1,137 @@
+"""A month is closed once, whoever closes it, however often, and whatever dies meanwhile."""
+
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+pytestmark = pytest.mark.mesh
+ROOT = Path(__file__).resolve().parents[1]
+SEALED = """
+    SELECT company_account_number, count(*), sum(total_amount) FROM billing_snapshots
+    WHERE billing_year = %s AND billing_month = %s GROUP BY 1 ORDER BY 1"""
+LINES = """
+    SELECT coalesce(sum(i.amount), 0) FROM snapshot_line_items i JOIN billing_snapshots s ON s.id = i.snapshot_id
+    WHERE s.billing_year = %s AND s.billing_month = %s"""
+
+
+def failpoints() -> list[str]:
+    """Every place in the sources where a process may be made to die."""
+    found = set()
+    for service in ("codex", "ledger", "archive"):
+        for path in (ROOT / f"hivematrix-{service}" / f"hivematrix_{service}").rglob("*.py"):
+            found |= set(re.findall(r'failpoint\("([^"]+)"\)', path.read_text(encoding="utf-8")))
+    return sorted(found)
+
+
+FAILPOINTS = failpoints()
+
+
+def closed(mesh: Any, year: int, month: int) -> dict[str, Decimal]:
+    """What the archive holds of a month: one snapshot a company, and lines that add up to the totals."""
+    rows = mesh.sql("archive", SEALED, (year, month))
+    assert [row for row in rows if row[1] != 1] == []
+    [(lines,)] = mesh.sql("archive", LINES, (year, month))
+    assert lines == sum(row[2] for row in rows)
+    return {account: total for account, _, total in rows}
+
+
+def expected(mesh: Any, year: int, month: int) -> dict[str, Decimal]:
+    """What Ledger would seal, from its preview."""
+    answer = mesh.call("GET", "ledger", f"/api/bills?period={year}-{month:02}&limit=500")
+    import json
+
+    rows = [json.loads(line) for line in answer.text.splitlines()]
+    return {row["account_number"]: Decimal(row["totals"]["total"]) for row in rows if "totals" in row}
+
+
+def accepted_periods_twice(mesh: Any) -> list[Any]:
+    return mesh.sql(
+        "ledger", "SELECT account_number, period, count(*) FROM acceptances GROUP BY 1, 2 HAVING count(*) > 1"
+    )
+
+
+def test_a_month_closed_twice_is_sealed_once(mesh: Any) -> None:
+    wanted = expected(mesh, 2025, 10)
+    mesh.snapshots("--year", "2025", "--month", "10", "--all")
+    first = closed(mesh, 2025, 10)
+    assert first == wanted
+    again = mesh.snapshots("--year", "2025", "--month", "10", "--all")
+    assert closed(mesh, 2025, 10) == first
+    assert "already" in again.stdout + again.stderr
+    mesh.run("hivematrix-archive", "verify")
+
+
+def test_the_job_says_what_happened_to_each_company(mesh: Any) -> None:
+    mesh.snapshots("--year", "2014", "--month", "1", "--all")
+    [latest, *_] = mesh.get("archive", "/api/scheduler/jobs?limit=1")["jobs"]
+    job = mesh.get("archive", f"/api/scheduler/jobs/{latest['id']}")
+    statuses = {row["account_number"]: row["status"] for row in job["results"]}
+    assert set(closed(mesh, 2014, 1)) == {account for account, status in statuses.items() if status == "sealed"}
+    assert "skipped" in statuses.values()
+
+
+def test_two_runs_at_once_make_one_and_the_second_is_told(mesh: Any) -> None:
+    script = str(ROOT / "hivematrix-archive" / "scheduled_snapshots.py")
+    command = [sys.executable, script, "--year", "2014", "--month", "2", "--all"]
+    runs = [
+        subprocess.Popen(command, env=mesh.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    said = [run.communicate(timeout=120) for run in runs]
+    codes = sorted(run.returncode for run in runs)
+    assert set(codes) <= {0, 75}, said
+    assert 0 in codes
+    assert all("job" in out + err for run, (out, err) in zip(runs, said, strict=True) if run.returncode == 75)
+    assert len(closed(mesh, 2014, 2)) == len(expected(mesh, 2014, 2))
+
+
+def test_ten_clerks_at_once_seal_each_company_once(mesh: Any) -> None:
+    mesh.token("ledger:accept", "ledger:read")
+
+    def accept(_n: int) -> Any:
+        return mesh.call(
+            "POST", "ledger", "/api/bills/accept", ("ledger:accept", "ledger:read"), json={"period": "2014-03"}
+        )
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(accept, range(10)))
+    assert {answer.status_code for answer in answers} <= {200, 409, 503}
+    assert accept(0).status_code == 200
+    assert len(closed(mesh, 2014, 3)) == len(expected(mesh, 2014, 3))
+    assert accepted_periods_twice(mesh) == []
+
+
+@pytest.mark.parametrize("place", FAILPOINTS)
+def test_a_process_killed_at_any_point_loses_and_doubles_nothing(mesh: Any, place: str) -> None:
+    month = FAILPOINTS.index(place)
+    year, month = 2015 + month // 12, month % 12 + 1
+    period = ("--year", str(year), "--month", str(month), "--all")
+    mesh.strike(f"{place}=kill")
+    mesh.snapshots(*period, code=None, HIVEMATRIX_FAILPOINT=f"@{mesh.home}/strike")
+    assert mesh.struck, f"{place} was never passed"
+    mesh.wait_ready()
+    mesh.snapshots(*period)
+    assert closed(mesh, year, month) == expected(mesh, year, month)
+    assert accepted_periods_twice(mesh) == []
+    [(lost,)] = mesh.sql("ledger", "SELECT count(*) FROM acceptances WHERE period = %s", (f"{year}-{month:02}",))
+    assert lost == len(closed(mesh, year, month))
+
+
+def test_after_all_that_the_archive_verifies(mesh: Any) -> None:
+    mesh.run("hivematrix-archive", "verify")
+
+
+@pytest.mark.parametrize("table", ["billing_snapshots", "snapshot_line_items", "archive_data.bodies"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET id = id", "DELETE FROM {}", "TRUNCATE {}"])
+def test_the_service_role_may_not_change_what_is_sealed(mesh: Any, table: str, statement: str) -> None:
+    if "bodies" in table:
+        statement = statement.replace("SET id = id", "SET body = body")
+    with pytest.raises(psycopg2.Error, match=r"permission denied|sealed"):
+        mesh.sql("archive", statement.format(table))
