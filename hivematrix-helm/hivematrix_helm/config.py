@@ -1,0 +1,19 @@
+"""Helm's settings."""
+
+from dataclasses import dataclass
+
+from hivematrix_common.config import Settings, key, section
+
+POSTGRES_PORT = 5009
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postgres:
+    embedded: bool = key(default=True, text="run a PostgreSQL of our own in HIVEMATRIX_HOME")
+    port: int = key(POSTGRES_PORT, "TCP port of the embedded PostgreSQL")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HelmSettings(Settings):
+    NAME = "helm"
+    postgres: Postgres = section(Postgres)

@@ -1,0 +1,1 @@
+"""One module per thing outside that Helm drives: processes, PostgreSQL, files of the mesh, its control socket."""

@@ -1,0 +1,80 @@
+"""The home's PostgreSQL: the embedded one, or another server through an administrator's connection."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from hivematrix_common.postgres import Cluster, ClusterError
+from sqlalchemy.engine import URL, make_url
+
+
+def embedded(home: Path, port: int) -> Cluster:
+    return Cluster(home / "postgres" / "data", port, log=home / "logs" / "postgres.log")
+
+
+class PostgresProcess:
+    """The embedded server, as the supervisor starts and follows it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._fault = ""
+
+    @property
+    def pid(self) -> int | None:
+        return self.cluster.process.pid if self.cluster.running and self.cluster.process else None
+
+    def launch(self) -> None:
+        self._fault = ""
+        try:
+            self.cluster.launch()
+        except ClusterError as error:
+            self._fault = str(error)
+
+    def exit_code(self) -> int | None:
+        if self._fault:
+            return 1
+        return self.cluster.process.poll() if self.cluster.process else 0
+
+    def terminate(self) -> None:
+        self.cluster.stop()
+
+    def kill(self) -> None:
+        self.cluster.stop()
+
+    def last_words(self) -> str:
+        return self._fault or self.cluster.last_words()
+
+
+@contextlib.contextmanager
+def administrator(url: str) -> Iterator[Any]:
+    """A connection in autocommit mode; ClusterError says why there is none."""
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        connection = psycopg2.connect(plain, connect_timeout=5)
+    except psycopg2.OperationalError as error:
+        raise ClusterError(f"no connection as administrator: {' '.join(str(error).split())}") from None
+    connection.autocommit = True
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def role_url(server: URL, role: str, password: str, database: str) -> str:
+    """A role's connection to a database on the server that `server` points to."""
+    url = server.set(drivername="postgresql+psycopg2", username=role, password=password, database=database)
+    return url.render_as_string(hide_password=False)
+
+
+def pgpass(urls: list[URL]) -> str:
+    """The password file of libpq for these connections."""
+    rows = [
+        [u.host or "", str(u.port or 5432), u.database or "", u.username or "", str(u.password or "")] for u in urls
+    ]
+    return "".join(":".join(_escaped(part) for part in row) + "\n" for row in rows)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace(":", "\\:")

@@ -1,0 +1,107 @@
+"""Processes of ours: started with their output appended to a log, known again by pid and start time, ended."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from hivematrix_common.config import checkout
+from hivematrix_common.postgres import dies_with_parent
+
+LAST_WORDS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A pid is handed out again; a pid with its start time is not."""
+
+    pid: int
+    created: float
+
+    def find(self) -> psutil.Process | None:
+        """The process while it lives; a zombie lives no more."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.created) < 0.01 and process.status() != psutil.STATUS_ZOMBIE:  # noqa: PLR2004
+                return process
+        return None
+
+
+def identify(pid: int) -> Identity:
+    """The identity of a process that lives or whose end nobody has taken notice of yet."""
+    return Identity(pid, psutil.Process(pid).create_time())
+
+
+def end(identities: list[Identity], patience: float) -> None:
+    """SIGTERM, and SIGKILL for those that have not ended in time."""
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        alive = [process for identity in identities if (process := identity.find())]
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal_number)
+        psutil.wait_procs(alive, timeout=patience)
+
+
+def command(service: str, *arguments: str) -> list[str]:
+    """A service's own command, run without importing the service here."""
+    code = f"import sys; from hivematrix_{service}.cli import main; main(sys.argv[1:])"
+    return [sys.executable, "-c", code, *arguments]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What a service's process gets: this home, and the checkout's packages where nothing is installed."""
+    folders = [str(folder) for folder in sorted(checkout().glob("hivematrix-*"))]
+    path = os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"HIVEMATRIX_HOME": str(home), "PYTHONPATH": path}
+
+
+class ServiceProcess:
+    """One service's process, as the supervisor starts and follows it."""
+
+    def __init__(self, service: str, home: Path) -> None:
+        self.home, self.arguments = home, command(service, "serve")
+        self.log = home / "logs" / f"{service}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._told = 0
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process and self.process.returncode is None else None
+
+    def launch(self) -> None:
+        """It ends with the thread that calls this, so that none is left unwatched."""
+        self.log.touch(mode=0o600)
+        with self.log.open("ab") as log:
+            self._told = log.tell()
+            self.process = subprocess.Popen(
+                [*dies_with_parent("TERM"), *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(self.home),
+                cwd=self.home,
+                start_new_session=True,
+            )
+
+    def exit_code(self) -> int | None:
+        return self.process.poll() if self.process else None
+
+    def terminate(self) -> None:
+        if self.process:
+            self.process.terminate()
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+
+    def last_words(self) -> str:
+        """What it said on stderr since its start, which is what is no JSON in the log: all of it, or a fault's line."""
+        with self.log.open("rb") as log:
+            log.seek(max(self._told, log.seek(0, os.SEEK_END) - LAST_WORDS))
+            lines = log.read().decode(errors="replace").splitlines()
+        plain = [line.strip() for line in lines if line.strip() and not line.startswith("{")]
+        return plain[-1] if "Traceback (most recent call last):" in plain else "; ".join(plain)
