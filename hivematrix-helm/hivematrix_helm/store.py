@@ -1,0 +1,11 @@
+"""Helm's queries."""
+
+from hivematrix_common.database import AnySession
+from sqlalchemy import insert
+
+from hivematrix_helm.models import operations
+
+
+def add_operation(session: AnySession, caller: str, service: str, action: str, trace_id: str) -> None:
+    values = {"caller": caller, "service": service, "action": action, "trace_id": trace_id}
+    session.execute(insert(operations).values(values))

@@ -1,0 +1,67 @@
+"""The files in HOME/logs: their ends read, merged by time, and followed."""
+
+import heapq
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hivematrix_helm.domain.loglines import Entry, Filter, parse
+
+LOOKED_BACK = 8 * 1024 * 1024  # bytes of each file, unless the whole is asked for
+POLL_SECONDS = 0.5
+_FIRST = datetime.min.replace(tzinfo=UTC)
+
+
+def services(home: Path) -> list[str]:
+    """Whose logs there are."""
+    return sorted(path.stem for path in (home / "logs").glob("*.log"))
+
+
+def last(home: Path, names: list[str], wanted: Filter, limit: int, *, whole: bool = False) -> list[Entry]:
+    """The newest `limit` entries that `wanted` takes, oldest first; of each file its last 8 MiB or the `whole`."""
+    ends = [deque(filter(wanted.takes, _entries(home, name, whole=whole)), maxlen=limit) for name in names]
+    merged = heapq.merge(*ends, key=lambda entry: entry.time or _FIRST)
+    return list(deque(merged, maxlen=limit))
+
+
+def follow(home: Path, names: list[str], wanted: Filter) -> Iterator[Entry]:
+    """What is written from now on, for ever."""
+    places = {name: _size(_path(home, name)) for name in names}
+    while True:
+        for name, place in places.items():
+            text, places[name] = _whole_lines(_path(home, name), place)
+            yield from filter(wanted.takes, parse(name, text.splitlines()))
+        time.sleep(POLL_SECONDS)
+
+
+def _entries(home: Path, name: str, *, whole: bool) -> Iterator[Entry]:
+    path = _path(home, name)
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        if not whole and _size(path) > LOOKED_BACK:
+            file.seek(_size(path) - LOOKED_BACK)
+            file.readline()
+        yield from parse(name, file)
+
+
+def _whole_lines(path: Path, place: int) -> tuple[str, int]:
+    """What stands after `place` up to the last line break; a file that became shorter was begun anew."""
+    if not path.exists():
+        return "", 0
+    with path.open("rb") as file:
+        file.seek(place if place <= os.fstat(file.fileno()).st_size else 0)
+        start = file.tell()
+        text, mark, _ = file.read().rpartition(b"\n")
+    return text.decode(errors="replace"), start + len(text) + len(mark)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _path(home: Path, name: str) -> Path:
+    return home / "logs" / f"{name}.log"
