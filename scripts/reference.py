@@ -35,8 +35,8 @@ Every refusal is an RFC 9457 problem with one of these codes, a `trace_id`, and 
 """
 IMPORTS = """# Import files
 
-UTF-8 CSV with a header line, or JSON lines (`.jsonl`) with the same names. An empty cell means not set; columns that are
-not needed may be absent. How to use them: [import your data](../how-to/import-data.md).
+UTF-8 CSV with a header line, or JSON lines (`.jsonl`) with the same names. An empty cell means not set; columns not
+needed may be absent. How to use them: [import your data](../how-to/import-data.md).
 
 """
 IMPORTERS = ("codex", "ledger")
