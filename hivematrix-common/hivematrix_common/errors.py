@@ -37,6 +37,7 @@ CODES: dict[str, tuple[int, str]] = {
     "busy": (503, "All workers are busy"),
     "database_unavailable": (503, "The database is not available"),
     "peer_unavailable": (503, "A peer service is not available"),
+    "log_broken": (503, "The log disagrees with its last signed checkpoint"),
     "log_behind": (503, "The database is behind the signed checkpoints"),
     "deadline_exceeded": (504, "The caller's deadline has passed"),
 }

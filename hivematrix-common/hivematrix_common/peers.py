@@ -109,6 +109,10 @@ class PeerClient:
         """POST one document. It is repeated after a fault only when it carries an idempotency `key`."""
         return self._parsed(self._call("POST", path, data=orjson.dumps(body), kind="application/json", key=key))
 
+    def post_for_ndjson(self, path: str, body: Any, *, key: str | None = None) -> list[Any]:
+        """POST one document; the answer's documents in order."""
+        return self._documents(self._call("POST", path, data=orjson.dumps(body), kind="application/json", key=key))
+
     def post_ndjson(self, path: str, lines: Iterable[bytes], *, key: str | None = None) -> list[Any]:
         """POST one document a line; the answer's documents in order."""
         data = b"\n".join(lines) + b"\n"
