@@ -63,7 +63,7 @@ class Listed(Model):
     total_exact: bool = True
 
 
-class Company(Model):
+class PlainCompany(Model):
     account_number: Account
     name: str
     billing_plan: str | None
@@ -74,6 +74,9 @@ class Company(Model):
     payment_terms_days: int | None
     email: str | None
     status: str
+
+
+class Company(PlainCompany):
     contract_term_length: str = Field(description="contract_term, under its older name")
     contract_start_date: date | None = Field(description="contract_start, under its older name")
     contract_end_date: date | None = Field(description="contract_end, under its older name")
@@ -146,6 +149,18 @@ class LocationPage(Listed):
 
 class TicketPage(Listed):
     tickets: list[Ticket]
+
+
+class CompanyWithParts(Model):
+    company: PlainCompany
+    contacts: list[Contact]
+    assets: list[Asset]
+    locations: list[Location]
+    tickets: list[Ticket] | None = None
+
+
+class BulkPage(Listed):
+    companies: list[CompanyWithParts]
 
 
 class Plan(Model):

@@ -36,6 +36,7 @@ FILES = (
 """The stems of one import folder, Codex's and Ledger's together."""
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson")
+LONGEST = 400
 
 Check = Callable[[dict[str, Any]], tuple[str, str] | None]
 """A row's values to (column, message) when they contradict each other."""
@@ -126,11 +127,12 @@ class Reading:
             self.warnings.append(FieldError("", f"no file to import; known are {', '.join(self.tables)}"))
 
     def _take(self, source: Source) -> None:
-        name = PurePath(source.name)
-        if name.suffix.lower() in SUFFIXES and name.stem in self._sources:
-            self._sources[name.stem].append(source)
-        elif name.suffix.lower() not in SUFFIXES or name.stem not in FILES:
-            self.warnings.append(FieldError("", "passed over: no service imports a file of this name", source.name))
+        path = PurePath(source.name)
+        if path.suffix.lower() in SUFFIXES and path.stem in self._sources:
+            self._sources[path.stem].append(Source(path.name, source.open))
+        elif path.suffix.lower() not in SUFFIXES or path.stem not in FILES:
+            message = "passed over: no service imports a file of this name"
+            self.warnings.append(FieldError("", message, shown(path.name)))
 
     def has(self, stem: str) -> bool:
         return bool(self._sources[stem])
@@ -182,7 +184,9 @@ class _File:
             yield TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
     def _fault(self, line: int, column: str, message: str) -> None:
-        self.faults.append(FieldError(column, message, self.source.name, line))
+        # A stranger's text may stand in it: keys that are no UTF-8, cells of a megabyte.
+        said = message[:LONGEST].encode(errors="backslashreplace").decode()
+        self.faults.append(FieldError(column, said, self.source.name, line))
 
     def _csv(self, text: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
         reader = csv.reader(text, strict=True)

@@ -206,6 +206,11 @@ def ndjson_answer(lines: Iterable[bytes], headers: Mapping[str, str] | None = No
     return Response((line + b"\n" for line in lines), headers=headers, mimetype=NDJSON)
 
 
+def ndjson_described(text: str) -> dict[str, Any]:
+    """How a route's `responses` describe an NDJSON answer; `text` says what one line is."""
+    return {"description": text, "content": {NDJSON: {"schema": {"type": "string"}}}}
+
+
 def ndjson_lines() -> Iterator[tuple[int, bytes]]:
     """The request body's documents with their line numbers; empty lines are passed over, huge ones refused."""
     for number, line in enumerate(request.get_data(cache=False).split(b"\n"), 1):

@@ -5,11 +5,12 @@ from decimal import Decimal
 from io import BytesIO
 from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 from hivematrix_common import cells
-from hivematrix_common.errors import FieldError, Problem
+from hivematrix_common.errors import Problem
 from hivematrix_common.importing import Column, Reading, Source, Table, described, folder, in_order, stated
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 SYDNEY = ZoneInfo("Australia/Sydney")
@@ -212,12 +213,21 @@ def test_the_other_services_files_are_passed_over_and_strangers_are_named(tmp_pa
     assert made.has("contacts")
 
 
+def test_an_uploaded_files_folder_is_no_part_of_its_name():
+    made = Reading([Source(name, BytesIO) for name in ("a\0/contacts.csv", "\udcff.csv")], (CONTACTS,))
+    list(made.rows("contacts"))
+    assert [described(fault) for fault in made.faults] == ["contacts.csv:1: expected a header"]
+    assert [fault.file for fault in made.warnings] == ["\\udcff.csv"]
+
+
 def test_a_folder_without_a_file_of_this_service_says_so(tmp_path):
     made = Reading(folder(tmp_path), (CONTACTS, TAXES))
     assert [fault.message for fault in made.warnings] == ["no file to import; known are contacts, tax_rates"]
 
 
 @settings(max_examples=60, deadline=None)
+@example(b'{"\\ud800": 1, "\\ud800": 1}', "jsonl")
+@example(b"uid,account_number,rate\nc1,1," + b"x" * 100_000, "csv")
 @given(
     st.binary(max_size=200) | st.text('uid,account_number\n"\\{}:1é', max_size=200).map(str.encode),
     st.sampled_from(["csv", "jsonl"]),
@@ -226,7 +236,7 @@ def test_no_bytes_crash_the_reading(content, suffix):
     made = reading(f"contacts.{suffix}", content)
     rows = list(made.rows("contacts"))
     assert all(row.values["uid"] and row.values["account_number"] for row in rows)
-    assert all(isinstance(fault, FieldError) and (fault.line or 0) >= 1 for fault in made.faults)
+    assert all(fault.line >= 1 and orjson.dumps(fault.as_json()) for fault in made.faults)
 
 
 def test_a_hundred_thousand_rows_are_read_in_seconds():

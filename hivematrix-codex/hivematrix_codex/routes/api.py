@@ -7,7 +7,7 @@ from hivematrix_common import clock
 from hivematrix_common.errors import Problem
 from hivematrix_common.importing import Source
 from hivematrix_common.schemas import AccountPath, PageQuery
-from hivematrix_common.web import Api, json_answer, ndjson_answer
+from hivematrix_common.web import Api, json_answer, ndjson_answer, ndjson_described
 from werkzeug.datastructures import FileStorage
 
 from hivematrix_codex import services
@@ -15,6 +15,7 @@ from hivematrix_codex.models import db
 from hivematrix_codex.schemas import (
     AssetPage,
     BillingInputsQuery,
+    BulkPage,
     BulkQuery,
     Company,
     CompanyPage,
@@ -49,7 +50,7 @@ def companies(query: SearchQuery) -> Response:
     return _answer("companies", page, [_company(row) for row in page.items])
 
 
-@api.get("/api/companies/bulk", scope="codex:read", summary="Companies with their parts")
+@api.get("/api/companies/bulk", scope="codex:read", responses={200: BulkPage}, summary="Companies with their parts")
 def companies_bulk(query: BulkQuery) -> Response:
     page = services.bulk(db.session, query.cursor, query.limit, with_tickets=query.include_tickets)
     return _answer("companies", page)
@@ -86,7 +87,12 @@ def tickets(path: AccountPath, query: TicketQuery) -> Response:
     return _answer("tickets", page)
 
 
-@api.get("/api/billing-inputs", scope="codex:read", summary="What Ledger bills by: NDJSON, one company a line")
+@api.get(
+    "/api/billing-inputs",
+    scope="codex:read",
+    responses={200: ndjson_described("A company a line, every plan version in the first; X-Next-Cursor leads on")},
+    summary="What Ledger bills by",
+)
 def billing_inputs(query: BillingInputsQuery) -> Response:
     accounts = query.accounts.split(",") if query.accounts else []
     lines, cursor = services.billing_inputs(db.session, query.period, query.cursor, query.limit, accounts)
