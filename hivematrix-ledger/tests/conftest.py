@@ -58,7 +58,7 @@ class Case:
 
     def plan(self, name="Gold", term="1 Year", valid_from="2020-01-01", rates=None, **more):
         plan = {"plan_name": name, "term": term, "valid_from": valid_from, "support_level": None, "currency": None}
-        return plan | {"rates": RATES | (rates or {}), "count_policy": None, "features": {}} | more
+        return plan | RATES | (rates or {}) | {"count_policy": None, "features": {}} | more
 
     def contact(self, name, **more):
         row = {"uid": f"c-{name}", "name": name, "active": True, "active_from": None, "active_to": None} | more

@@ -6,9 +6,8 @@ Document = dict[str, Any]
 
 
 def entry_uids(body: Document) -> list[str]:
-    """Every time entry on the bill, the listed non-billable ones too: none of them is ever on another bill."""
-    billed = [uid for line in body["lines"] if line["kind"] == "hours" for uid in line["uids"]]
-    return billed + [entry["uid"] for entry in body["non_billable"]]
+    """Every time entry on the bill, the non-billable ones too: none of them is ever on another bill."""
+    return [uid for line in body["lines"] if line["kind"] == "hours" for uid in line["uids"]]
 
 
 def settled_month(body: Document) -> Document:

@@ -167,8 +167,9 @@ def _months(
     earlier = map(month_of, range(index_of(first), month.ordinal))
     rows = [accepted.get(of) or {"period": of, "state": "open"} for of in earlier]
     if replay_from:
-        last = month_of(month.ordinal + WINDOW - 1)
-        rows += [accepted[of] for of in sorted(accepted) if month.text < of <= last]
+        # Rolled-over hours of months before the first replayed one may have been taken by accepted bills.
+        oldest, newest = month_of(month.ordinal - 2 * WINDOW), month_of(month.ordinal + WINDOW)
+        rows += [accepted[of] for of in sorted(accepted) if oldest < of < first or month.text < of < newest]
     return rows
 
 
@@ -238,6 +239,6 @@ def _version(plan: Document) -> Document:
     return {name: plan[name] for name in _PLAN} | {
         "plan_name": plan["plan_name"].strip(),
         "term": _term(plan["term"]),
-        "rates": {name: plan["rates"][name] for name in RATES},
+        "rates": {name: plan[name] for name in RATES},
         "features": [{"name": name, "value": features[name]} for name in sorted(features)],
     }

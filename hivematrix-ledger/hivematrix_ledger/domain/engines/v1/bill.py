@@ -109,7 +109,6 @@ def _bill(inputs: Document) -> Bill:
     body["lines"] = users.lines + assets.lines + backup.lines + hours.lines + items.lines + tax.lines
     body["counts"] = _counts(users, assets, backup, hours)
     body["prepaid"] = hours.prepaid
-    body["non_billable"] = hours.non_billable
     return _finish(body, inputs, money)
 
 

@@ -4,7 +4,7 @@ An entry belongs to the month it was worked in. When that month was accepted wit
 month that has no accepted bill; a month that gets no bill passes it on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -25,11 +25,10 @@ class Hours(NamedTuple):
     total: Decimal
     counts: Document
     prepaid: Document | None
-    non_billable: list[Document]
 
 
 class Sheet(NamedTuple):
-    """One month's billable entries on this bill, and what prepaid hours pay of them."""
+    """The entries of one month on this bill, and what prepaid hours pay of the billable ones."""
 
     month: int
     entries: list[Document]
@@ -64,9 +63,8 @@ def charge_hours(
         amount = money.amount(sheet.billed * rate.value)
         total += amount
         lines.append(_line(sheet, period, rate, amount, money))
-    silent = _non_billable(targets.get(period, {}))
     statement = bank.statement([sheet.taken for sheet in sheets]) if bank else None
-    return Hours(lines, total, _counts(sheets, period, silent), statement, silent)
+    return Hours(lines, total, _counts(sheets, period), statement)
 
 
 def _by_target(
@@ -100,11 +98,13 @@ def _sheets(worked: Worked, month: int, bank: Bank | None) -> list[Sheet]:
     """The month's own hours first, then late ones, oldest month first, from what is still held."""
     sheets = []
     for of in sorted(worked, key=lambda of: (of != month, of)):
-        entries = [entry for entry in worked[of] if entry["billable"]]
-        hours = sum((number(entry["hours"], "entries.hours") for entry in entries), ZERO)
-        if entries:
-            sheets.append(Sheet(of, entries, hours, bank.take(month, hours) if bank else _NOTHING))
+        hours = _hours(worked[of], billable=True)
+        sheets.append(Sheet(of, worked[of], hours, bank.take(month, hours) if bank else _NOTHING))
     return sheets
+
+
+def _hours(entries: list[Document], *, billable: bool) -> Decimal:
+    return sum((number(entry["hours"], "entries.hours") for entry in entries if entry["billable"] is billable), ZERO)
 
 
 def _line(sheet: Sheet, period: int, rate: Rate, amount: Decimal, money: Money) -> Document:
@@ -135,29 +135,29 @@ def _line(sheet: Sheet, period: int, rate: Rate, amount: Decimal, money: Money) 
                 "monthly": [{"month": month_of(month), "hours": plain(part)} for month, part in sheet.taken.monthly],
                 "pool": plain(sheet.taken.pool),
                 "billed": billed,
+                "non_billable": _non_billable(sheet.entries),
             },
         ),
     }
 
 
-def _non_billable(worked: Worked) -> list[Document]:
+def _non_billable(entries: list[Document]) -> list[Document]:
     """Listed, free, and no prepaid hours used."""
     return [
         {"uid": entry["uid"], "ticket": entry["ticket"], "worked_on": entry["worked_on"], "hours": entry["hours"]}
-        for of in sorted(worked)
-        for entry in worked[of]
+        for entry in entries
         if not entry["billable"]
     ]
 
 
-def _counts(sheets: list[Sheet], period: int, silent: list[Document]) -> Document:
-    def total(hours: list[Decimal]) -> str:
+def _counts(sheets: list[Sheet], period: int) -> Document:
+    def total(hours: Iterable[Decimal]) -> str:
         return plain(sum(hours, ZERO))
 
     return {
-        "hours": total([sheet.worked for sheet in sheets if sheet.month == period]),
-        "late_hours": total([sheet.worked for sheet in sheets if sheet.month != period]),
-        "billable_hours": total([sheet.billed for sheet in sheets]),
-        "prepaid_used": total([sheet.taken.hours for sheet in sheets]),
-        "non_billable_hours": total([number(entry["hours"], "entries.hours") for entry in silent]),
+        "hours": total(sheet.worked for sheet in sheets if sheet.month == period),
+        "late_hours": total(sheet.worked for sheet in sheets if sheet.month != period),
+        "billable_hours": total(sheet.billed for sheet in sheets),
+        "prepaid_used": total(sheet.taken.hours for sheet in sheets),
+        "non_billable_hours": total(_hours(sheet.entries, billable=False) for sheet in sheets),
     }

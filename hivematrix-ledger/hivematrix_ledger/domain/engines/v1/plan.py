@@ -62,11 +62,10 @@ def version_for(inputs: Document, overrides: dict[str, str], month: Month) -> Do
     version = _newest(inputs["plans"], name, term, month.last)
     if version is None:
         raise NoBillError("unbillable", f"no plan {name!r} with term {term!r} is valid on {month.last}")
-    currency = version["currency"] or inputs["defaults"]["currency"]
-    if currency != currency_of(inputs):
-        raise NoBillError(
-            "unbillable", f"plan {name!r} is priced in {currency}, the company is billed in {currency_of(inputs)}"
-        )
+    currency = currency_of(inputs)
+    if version["currency"] not in (None, currency):
+        priced = f"plan {name!r} is priced in {version['currency']}, the company is billed in {currency}"
+        raise NoBillError("unbillable", priced)
     return version
 
 

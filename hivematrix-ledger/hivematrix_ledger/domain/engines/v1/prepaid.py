@@ -44,9 +44,9 @@ def settings_for(inputs: Document, period: int) -> Settings | None:
     if row["pool_year"] not in _POOL_YEARS:
         raise NoBillError("unbillable", f"unknown pool year {row['pool_year']!r}; known are {', '.join(_POOL_YEARS)}")
     first = pool_first(row["pool_year"], inputs["company"]["contract_start"], period)
-    if yearly and first is None:
+    if first is None:
         raise NoBillError("unbillable", "the prepaid pool follows the contract, and there is no contract_start")
-    return Settings(monthly, yearly, row["rollover_months"], period if first is None else first)
+    return Settings(monthly, yearly, row["rollover_months"], first)
 
 
 def pool_first(pool_year: str, contract_start: str | None, period: int) -> int | None:
@@ -70,7 +70,7 @@ class Bank:
     pool_left: Decimal = field(init=False)
 
     def __post_init__(self) -> None:
-        self.first = self.period - (WINDOW - 1 if self.settings.rollover else 0)
+        self.first = self.period - (WINDOW - 1) - self.settings.rollover
         self.granted = dict.fromkeys(range(self.first, self.period + 1), self.settings.monthly)
         self.left = dict(self.granted)
         self.pool_granted = self.pool_left = self.settings.yearly
@@ -110,22 +110,22 @@ class Bank:
         return Taken(monthly, pool)
 
     def statement(self, taken: list[Taken]) -> Document:
-        """Where every granted hour is when the period has ended: granted = used + expired + left, for the monthly
-        hours of the months held here and for the pool. `taken` is what this period's bill took.
+        """Where every granted hour is when the period has ended: granted = used + expired + left, for the months whose
+        hours live in it and for the pool. `taken` is what this period's bill took.
         """
         return {"monthly": self._monthly_statement(taken), "pool": self._pool_statement(taken)}
 
     def _monthly_statement(self, taken: list[Taken]) -> Document:
-        rollover = self.settings.rollover
-        granted = sum(self.granted.values(), ZERO)
-        unused = sum(self.left.values(), ZERO)
-        left = sum((hours for month, hours in self.left.items() if month + rollover > self.period), ZERO)
+        living = range(self.period - self.settings.rollover, self.period + 1)
+        granted = sum((self.granted[month] for month in living), ZERO)
+        unused = sum((self.left[month] for month in living), ZERO)
+        left = unused - self.left[living.start]
         buckets: dict[int, Decimal] = {}
         for month, hours in (part for share in taken for part in share.monthly):
             buckets[month] = buckets.get(month, ZERO) + hours
         return {
             "hours": plain(self.settings.monthly),
-            "rollover_months": rollover,
+            "rollover_months": self.settings.rollover,
             "granted": plain(granted),
             "used": plain(granted - unused),
             "expired": plain(unused - left),

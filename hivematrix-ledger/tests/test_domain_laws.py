@@ -1,0 +1,171 @@
+"""What holds for every bill, whatever the company looks like."""
+
+import csv
+import random
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from io import StringIO
+
+import orjson
+import pytest
+from hivematrix_common.domain.canonical import canonical, digest, parse_strict
+from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.money import minor_digits, round_half_up
+from hivematrix_ledger.domain.engines import compute_bill
+from hivematrix_ledger.domain.engines.v1 import why
+from hivematrix_ledger.domain.engines.v1.counting import share
+from hivematrix_ledger.domain.engines.v1.months import month_named
+from hivematrix_ledger.domain.engines.v1.prepaid import Bank, Settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+KINDS = ("user", "asset", "backup", "hours", "item", "tax")
+names = st.text(max_size=12).map(lambda text: text.replace("\x00", "")).filter(lambda text: text.isprintable())
+odd_names = names | st.sampled_from(["=A1", "+1", "-x", "@me", 'a "b", c', "line\r\nbreak", "Öl"])
+money = st.decimals(0, 500, places=4).map(lambda value: format(value, "f"))
+signed = st.decimals(-500, 500, places=4).map(lambda value: format(value, "f"))
+days = st.integers(1, 31).map(lambda day: f"2025-10-{day:02}") | st.just("2025-07-01") | st.just("2026-02-01")
+worked = st.dates(min_value=date(2024, 11, 1), max_value=date(2025, 10, 31))
+
+
+@st.composite
+def companies(draw, new_case):
+    case = new_case()
+    currency = draw(st.sampled_from(["USD", "USD", "JPY", "BHD"]))
+    policy = draw(st.sampled_from(["end_of_period", "any_day", "prorate_actual", "prorate_30"]))
+    rates = {name: draw(st.none() | money) for name in ("per_user", "per_server", "per_hour", "backup_per_tb")}
+    case.plans = [case.plan(currency=currency, count_policy=policy, rates=rates)]
+    case.facts |= {"currency": currency, "name": draw(odd_names) or "X", "contract_start": "2024-02-29"}
+    for n, name in enumerate(draw(st.lists(odd_names, max_size=4))):
+        case.contact(name, uid=f"c-{n}", active_from=draw(st.none() | days), active_to=draw(st.none() | days))
+    kinds = st.sampled_from(["Workstation", "Server", "VM", "Switch", "No Charge"])
+    for n, kind in enumerate(draw(st.lists(kinds, max_size=4))):
+        size = draw(st.integers(0, 2**43))
+        case.asset(f"h{n}", kind, backup_bytes=size, active_from=draw(st.none() | days))
+    for n, fee in enumerate(draw(st.lists(signed, max_size=3))):
+        case.line_item(draw(odd_names), "recurring", fee, uid=f"i{n}")
+        case.manual_user(f"m{n}", "Custom", fee)
+    for day, hours in draw(st.lists(st.tuples(worked, money), max_size=6)):
+        case.entry(hours, worked_on=day.isoformat(), billable=draw(st.booleans()))
+    if draw(st.booleans()):
+        year = draw(st.sampled_from(["calendar", "contract"]))
+        case.prepaid(draw(st.none() | money), draw(st.none() | money), year, draw(st.integers(0, 11)))
+    for category in draw(st.sets(st.sampled_from(["user", "item", "*"]))):
+        case.tax(category, draw(money))
+    return case
+
+
+@pytest.fixture(scope="session")
+def any_company(new_case):
+    return companies(new_case)
+
+
+def rows_of(bill):
+    return list(csv.DictReader(StringIO(bill.csv, newline="")))
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_bill_adds_up_explains_itself_and_comes_out_again(any_company, data):
+    case = data.draw(any_company)
+    inputs = case.inputs()
+    bill = compute_bill(inputs)
+    check_sums(bill)
+    check_csv(bill)
+    for line in bill.body["lines"]:
+        assert why.replay(line["why"]) == Decimal(line["amount"])
+    assert bill.data == canonical(bill.body)
+    assert bill.digest == digest(bill.data)
+    assert bill.body["inputs_digest"] == digest(canonical(bill.body["inputs"]))
+    assert bill.body["csv_sha256"] == digest(bill.csv.encode())
+    assert compute_bill(parse_strict(bill.data)["inputs"]) == bill
+
+
+def check_sums(bill):
+    totals = {kind: Decimal(0) for kind in KINDS}
+    for line in bill.body["lines"]:
+        totals[line["kind"]] += Decimal(line["amount"])
+    stated = {kind: Decimal(amount) for kind, amount in bill.body["totals"].items()}
+    assert stated == totals | {"total": sum(totals.values())}
+    assert sum((Decimal(row["Amount"]) for row in rows_of(bill)), Decimal(0)) == stated["total"]
+
+
+def check_csv(bill):
+    digits = minor_digits(bill.body["currency"])
+    for row in rows_of(bill):
+        assert round_half_up(Decimal(row["Qty"]) * Decimal(row["Rate"]), digits) == Decimal(row["Amount"])
+        assert Decimal(row["Amount"]) != 0
+        assert not row["Description"].startswith(("=", "+", "-", "@", "\t", "\r"))
+        assert not row["Customer"].startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@given(data=st.data(), seed=st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_the_order_of_the_input_does_not_matter(any_company, data, seed):
+    inputs = data.draw(any_company).inputs()
+    bill = compute_bill(inputs)
+    shuffled = dict(inputs)
+    for name, rows in inputs.items():
+        if isinstance(rows, list):
+            shuffled[name] = random.Random(seed).sample(rows, len(rows))
+    assert compute_bill(shuffled) == bill
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_every_granted_hour_is_used_expired_or_left(any_company, data):
+    prepaid = data.draw(any_company).body()["prepaid"]
+    for account in (prepaid or {}).values():
+        if account:
+            amounts = {name: Decimal(account[name]) for name in ("granted", "used", "expired", "left")}
+            assert amounts["granted"] == amounts["used"] + amounts["expired"] + amounts["left"]
+            assert min(amounts.values()) >= 0
+
+
+@given(
+    takes=st.lists(st.tuples(st.integers(0, 11), st.decimals(0, 30, places=4)), max_size=20),
+    rollover=st.integers(0, 11),
+)
+def test_a_bank_never_gives_more_than_it_holds(takes, rollover):
+    bank = Bank(Settings(Decimal(5), Decimal(40), rollover, 24000), 24011)
+    taken = [bank.take(24000 + month, hours) for month, hours in sorted(takes, key=lambda take: take[0])]
+    assert sum((part.pool for part in taken), Decimal(0)) == 40 - bank.pool_left
+    assert sum((sum(hours for _, hours in part.monthly) for part in taken), Decimal(0)) == sum(
+        bank.granted.values()
+    ) - sum(bank.left.values())
+    assert min(bank.left.values()) >= 0
+    assert bank.pool_left >= 0
+    assert all(wanted >= part.hours for (_, wanted), part in zip(sorted(takes, key=lambda t: t[0]), taken, strict=True))
+
+
+@given(st.integers(1, 31), st.integers(1, 31), st.integers(1, 31), st.decimals(0, 1000, places=4))
+def test_proration_of_two_parts_is_that_of_the_whole_before_rounding(a, b, c, rate):
+    first, middle, last = sorted((a, b, c))
+    month = month_named("2025-10")
+
+    def cost(begin, end):
+        part = share("prorate_actual", f"2025-10-{begin:02}", f"2025-10-{end - 1:02}", month) if begin < end else None
+        return Fraction(rate) * part.part / part.whole if part else Fraction(0)
+
+    assert cost(first, middle) + cost(middle, last) == cost(first, last)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["", "1 +", "1 + 1", "(1", "(1 +)", "1 × × 2", "1 / 0", "abc", "1 2", "--1", "1e5"],  # noqa: RUF001
+)
+def test_a_formula_that_cannot_be_read_is_refused(formula):
+    with pytest.raises(DomainError, match=r"why\.formula"):
+        why.evaluate(formula)
+
+
+@pytest.mark.parametrize("change", [{"exact": "1"}, {"rounding": "half_even 2"}, {"rounding": "half_up x"}])
+def test_a_why_that_contradicts_itself_is_refused(case, change):
+    (line, *_) = case.body()["lines"]
+    with pytest.raises(DomainError, match=r"why\."):
+        why.replay(line["why"] | change)
+
+
+def test_the_sealed_inputs_are_plain_json_without_floats(case):
+    assert parse_strict(case.bill().data) == orjson.loads(case.bill().data)
