@@ -12,7 +12,6 @@ from hivematrix_common.importing import described, folder
 from hivematrix_codex import services
 from hivematrix_codex.app import create_app
 from hivematrix_codex.config import CodexSettings
-from hivematrix_codex.models import db
 
 group = cli.service_group(CodexSettings, create_app, "Codex: the facts a bill is made of.")
 
@@ -30,7 +29,7 @@ def import_command(directory: Path, partial: bool, as_json: bool, home: str | No
     settings = cli.load_settings(CodexSettings, home)
     with create_app(settings).app_context():
         try:
-            done = services.import_files(db.session, folder(directory), settings.billing.timezone, partial=partial)
+            done = services.import_files(folder(directory), settings.billing.timezone, partial=partial)
         except Problem as problem:
             if as_json:
                 click.echo(orjson.dumps(problem.as_json()))

@@ -8,15 +8,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from hivematrix_common import clock
-from hivematrix_common.database import AnySession, advisory_xact_lock
+from hivematrix_common.database import advisory_xact_lock
 from hivematrix_common.domain.period import Period
 from hivematrix_common.domain.vocabulary import normalise_term
 from hivematrix_common.errors import FieldError, Problem
 from hivematrix_common.importing import Reading, Source
 
 from hivematrix_codex import staging, store
+from hivematrix_codex.domain.pages import Page
 from hivematrix_codex.import_tables import tables
-from hivematrix_codex.store import Page
 
 _log = logging.getLogger("hivematrix.codex")
 
@@ -37,18 +37,19 @@ class Imported:
         }
 
 
-def import_files(session: AnySession, sources: Iterable[Source], zone: ZoneInfo, *, partial: bool = False) -> Imported:
+def import_files(sources: Iterable[Source], zone: ZoneInfo, *, partial: bool = False) -> Imported:
     """Import Codex's files among `sources` in one transaction; importing the same again changes nothing.
 
     Problem `invalid_rows` lists every fault, and then nothing was imported, unless `partial` leaves the bad rows out.
     """
+    session = store.session()
     reading = Reading(sources, tables(zone))
     counts: dict[str, tuple[int, int]] = {}
     try:
         advisory_xact_lock(session, "codex-import")
         for table in reading.tables.values():
             if reading.has(table.stem):
-                counts[table.stem] = _import_table(session, reading, table.stem, zone)
+                counts[table.stem] = _import_table(reading, table.stem, zone)
         reading.settle(partial=partial)
         session.commit()
     except BaseException:
@@ -58,8 +59,8 @@ def import_files(session: AnySession, sources: Iterable[Source], zone: ZoneInfo,
     return Imported(counts, reading.faults, reading.warnings)
 
 
-def _import_table(session: AnySession, reading: Reading, stem: str, zone: ZoneInfo) -> tuple[int, int]:
-    table = reading.tables[stem]
+def _import_table(reading: Reading, stem: str, zone: ZoneInfo) -> tuple[int, int]:
+    session, table = store.session(), reading.tables[stem]
     staged = staging.stage(session, table, reading.rows(stem))
     refused = staging.dangling(session, table)
     for row, column, message in refused:
@@ -71,45 +72,43 @@ def _import_table(session: AnySession, reading: Reading, stem: str, zone: ZoneIn
     return staged - len(refused), changed
 
 
-def companies(session: AnySession, cursor: str, limit: int, search: str) -> Page:
-    return store.list_companies(session, cursor, limit, search.strip())
+def companies(cursor: str, limit: int, search: str) -> Page:
+    return store.list_companies(store.session(), cursor, limit, search.strip())
 
 
-def company(session: AnySession, account_number: str) -> dict[str, Any]:
+def company(account_number: str) -> dict[str, Any]:
     """The company; Problem `not_found` when there is none."""
-    found = store.find_company(session, account_number)
+    found = store.find_company(store.session(), account_number)
     if found is None:
         raise Problem("not_found", f"There is no company {account_number}.")
     return found
 
 
-def parts_of_company(session: AnySession, kind: str, account_number: str, cursor: str, limit: int) -> Page:
-    company(session, account_number)
-    return store.list_of_company(session, kind, account_number, cursor, limit)
+def parts_of_company(kind: str, account_number: str, cursor: str, limit: int) -> Page:
+    company(account_number)
+    return store.list_of_company(store.session(), kind, account_number, cursor, limit)
 
 
-def tickets_of_company(session: AnySession, account_number: str, year: int | None, cursor: str, limit: int) -> Page:
-    company(session, account_number)
-    return store.list_tickets(session, account_number, year, cursor, limit)
+def tickets_of_company(account_number: str, year: int | None, cursor: str, limit: int) -> Page:
+    company(account_number)
+    return store.list_tickets(store.session(), account_number, year, cursor, limit)
 
 
-def bulk(session: AnySession, cursor: str, limit: int, *, with_tickets: bool) -> Page:
-    return store.bulk(session, cursor, limit, with_tickets=with_tickets)
+def bulk(cursor: str, limit: int, *, with_tickets: bool) -> Page:
+    return store.bulk(store.session(), cursor, limit, with_tickets=with_tickets)
 
 
-def billing_inputs(
-    session: AnySession, period: Period, cursor: str, limit: int, accounts: Sequence[str]
-) -> tuple[list[bytes], str | None]:
-    return store.billing_inputs(session, period, cursor, limit, accounts)
+def billing_inputs(period: Period, cursor: str, limit: int, accounts: Sequence[str]) -> tuple[list[bytes], str | None]:
+    return store.billing_inputs(store.session(), period, cursor, limit, accounts)
 
 
-def plans(session: AnySession) -> list[dict[str, Any]]:
-    return store.list_plans(session)
+def plans() -> list[dict[str, Any]]:
+    return store.list_plans(store.session())
 
 
-def plan(session: AnySession, name: str, term: str, on: date) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def plan(name: str, term: str, on: date) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The version in force `on` a day, and all versions; Problem `not_found` when none was in force."""
-    versions = store.list_plans(session, name.strip(), normalise_term(term))
+    versions = store.list_plans(store.session(), name.strip(), normalise_term(term))
     in_force = next((version for version in versions if version["valid_from"] <= on), None)
     if in_force is None:
         raise Problem("not_found", f"No version of {name} / {term} was in force on {on}.")

@@ -1,7 +1,6 @@
 """Codex's queries for readers. Documents with parts are made by PostgreSQL itself, one statement a page."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -11,7 +10,8 @@ from hivematrix_common.domain.period import Period
 from hivematrix_common.domain.vocabulary import RATES
 from sqlalchemy import ColumnElement, Row, Table, func, or_, select, text
 
-from hivematrix_codex.models import assets, companies, contacts, locations
+from hivematrix_codex.domain.pages import Page
+from hivematrix_codex.models import assets, companies, contacts, db, locations
 
 COUNTED = 10_000
 DECEMBER = 12
@@ -72,14 +72,9 @@ SELECT c.account_number, row_to_json(c)::text AS company,
 FROM companies c WHERE c.account_number > :cursor ORDER BY c.account_number LIMIT :limit + 1"""  # noqa: S608
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A keyset page. `next` is the cursor of the following one; a `total` above 10,000 may be cut there."""
-
-    items: list[Any]
-    next: str | None
-    total: int
-    total_exact: bool = True
+def session() -> AnySession:
+    """The request's (or the command's) session; a use case commits it once."""
+    return db.session
 
 
 def list_companies(session: AnySession, cursor: str, limit: int, search: str) -> Page:

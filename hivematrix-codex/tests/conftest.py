@@ -69,7 +69,7 @@ def run_import(codex):
     """`run_import(folder)`: the use case, as the command and the route call it."""
 
     def run(path: Path, zone: ZoneInfo = UTC, **options):
-        return services.import_files(codex.db.session, folder(path), zone, **options)
+        return services.import_files(folder(path), zone, **options)
 
     return run
 

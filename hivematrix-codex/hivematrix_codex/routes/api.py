@@ -11,7 +11,7 @@ from hivematrix_common.web import Api, json_answer, ndjson_answer, ndjson_descri
 from werkzeug.datastructures import FileStorage
 
 from hivematrix_codex import services
-from hivematrix_codex.models import db
+from hivematrix_codex.domain.pages import Page
 from hivematrix_codex.schemas import (
     AssetPage,
     BillingInputsQuery,
@@ -32,7 +32,6 @@ from hivematrix_codex.schemas import (
     TicketPage,
     TicketQuery,
 )
-from hivematrix_codex.store import Page
 
 IMPORT_LIMIT = 32 * 1024 * 1024
 FAULTS_SHOWN = 1000
@@ -46,19 +45,19 @@ api = Api("codex", __name__)
 
 @api.get("/api/companies", scope="codex:read", responses={200: CompanyPage}, summary="Companies by account number")
 def companies(query: SearchQuery) -> Response:
-    page = services.companies(db.session, query.cursor, query.limit, query.search)
+    page = services.companies(query.cursor, query.limit, query.search)
     return _answer("companies", page, [_company(row) for row in page.items])
 
 
 @api.get("/api/companies/bulk", scope="codex:read", responses={200: BulkPage}, summary="Companies with their parts")
 def companies_bulk(query: BulkQuery) -> Response:
-    page = services.bulk(db.session, query.cursor, query.limit, with_tickets=query.include_tickets)
+    page = services.bulk(query.cursor, query.limit, with_tickets=query.include_tickets)
     return _answer("companies", page)
 
 
 @api.get("/api/companies/<account_number>", scope="codex:read", responses={200: Company}, summary="One company")
 def company(path: AccountPath) -> Response:
-    return json_answer(_company(services.company(db.session, path.account_number)))
+    return json_answer(_company(services.company(path.account_number)))
 
 
 @api.get("/api/companies/<account_number>/contacts", scope="codex:read", responses={200: ContactPage})
@@ -83,7 +82,7 @@ def locations(path: AccountPath, query: PageQuery) -> Response:
 
 @api.get("/api/companies/<account_number>/tickets", scope="codex:read", responses={200: TicketPage})
 def tickets(path: AccountPath, query: TicketQuery) -> Response:
-    page = services.tickets_of_company(db.session, path.account_number, query.year, query.cursor, query.limit)
+    page = services.tickets_of_company(path.account_number, query.year, query.cursor, query.limit)
     return _answer("tickets", page)
 
 
@@ -95,20 +94,20 @@ def tickets(path: AccountPath, query: TicketQuery) -> Response:
 )
 def billing_inputs(query: BillingInputsQuery) -> Response:
     accounts = query.accounts.split(",") if query.accounts else []
-    lines, cursor = services.billing_inputs(db.session, query.period, query.cursor, query.limit, accounts)
+    lines, cursor = services.billing_inputs(query.period, query.cursor, query.limit, accounts)
     return ndjson_answer(lines, {"X-Next-Cursor": cursor} if cursor else None)
 
 
 @api.get("/billing-plans/api/plans", scope="codex:read", responses={200: PlanList}, summary="Every plan version")
 def plans() -> Response:
-    found = services.plans(db.session)
+    found = services.plans()
     return json_answer({"status": "success", "plans": found, "count": len(found)})
 
 
 @api.get("/billing-plans/api/plans/<name>/<term>", scope="codex:read", responses={200: PlanAnswer})
 def plan(path: PlanPath, query: PlanQuery) -> Response:
     today = clock.now().astimezone(_settings().billing.timezone).date()
-    found, versions = services.plan(db.session, path.name, path.term, query.on or today)
+    found, versions = services.plan(path.name, path.term, query.on or today)
     return json_answer({"status": "success", "plan": found, "versions": versions})
 
 
@@ -125,7 +124,7 @@ def import_files(form: ImportForm, query: ImportQuery) -> Response:  # noqa: ARG
         raise Problem("invalid", "Send import files such as companies.csv as parts of a multipart/form-data body.")
     zone = _settings().billing.timezone
     try:
-        done = services.import_files(db.session, sources, zone, partial=query.partial)
+        done = services.import_files(sources, zone, partial=query.partial)
     except Problem as problem:
         problem.fields = problem.fields[:FAULTS_SHOWN]
         raise
@@ -133,7 +132,7 @@ def import_files(form: ImportForm, query: ImportQuery) -> Response:  # noqa: ARG
 
 
 def _parts(kind: str, path: AccountPath, query: PageQuery) -> Response:
-    page = services.parts_of_company(db.session, kind, path.account_number, query.cursor, query.limit)
+    page = services.parts_of_company(kind, path.account_number, query.cursor, query.limit)
     return _answer(kind, page)
 
 

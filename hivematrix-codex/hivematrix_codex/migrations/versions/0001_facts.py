@@ -111,7 +111,7 @@ CREATE INDEX locations_account ON locations (account_number, uid);
 CREATE INDEX tickets_account ON tickets (account_number, uid);
 CREATE INDEX time_entries_ticket ON time_entries (ticket_uid, account_number);
 CREATE INDEX time_entries_month ON time_entries (account_number, worked_on);
-CREATE INDEX time_entries_late ON time_entries (account_number) WHERE late;
+CREATE INDEX time_entries_late ON time_entries (account_number, worked_on) WHERE late;
 """
 
 # A person of a customer reads as codex_client, and sees the account named by hivematrix.account_number alone.
