@@ -8,7 +8,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from hivematrix_common import clock
-from hivematrix_common.database import advisory_xact_lock
 from hivematrix_common.domain.period import Period
 from hivematrix_common.domain.vocabulary import normalise_term
 from hivematrix_common.errors import FieldError, Problem
@@ -46,7 +45,7 @@ def import_files(sources: Iterable[Source], zone: ZoneInfo, *, partial: bool = F
     reading = Reading(sources, tables(zone))
     counts: dict[str, tuple[int, int]] = {}
     try:
-        advisory_xact_lock(session, "codex-import")
+        staging.begin(session)
         for table in reading.tables.values():
             if reading.has(table.stem):
                 counts[table.stem] = _import_table(reading, table.stem, zone)

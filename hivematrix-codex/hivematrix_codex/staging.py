@@ -7,7 +7,7 @@ from datetime import date
 from itertools import islice
 from typing import Any
 
-from hivematrix_common.database import AnySession, copy_lines, copy_rows
+from hivematrix_common.database import AnySession, advisory_xact_lock, copy_lines, copy_rows
 from hivematrix_common.importing import Row, Table
 from sqlalchemy import text
 
@@ -39,6 +39,12 @@ TARGETS = {
         kept=("first_seen",),
     ),
 }
+
+
+def begin(session: AnySession) -> None:
+    """One import at a time, with the time a large one takes; both end with the transaction."""
+    session.execute(text("SET LOCAL statement_timeout = '5min'"))
+    advisory_xact_lock(session, "codex-import")
 
 
 def stage(session: AnySession, table: Table, rows: Iterable[Row]) -> int:

@@ -42,12 +42,12 @@ class Shape:
 
 SHAPES = {
     "620547": Shape(
-        "HVD", 14, {"Workstation": 11, "Server": 2, "VM": 1, "Switch": 2, "Firewall": 1}, Decimal("2.5"), 6
+        "HVD", 14, {"Workstation": 11, "Server": 2, "VM": 1, "Switch": 2, "Firewall": 1}, Decimal("6.25"), 6
     ),
     "183729": Shape(
         "TFL", 26, {"Workstation": 22, "Server": 3, "VM": 6, "Switch": 4, "Firewall": 2}, Decimal("7.75"), 9
     ),
-    "402918": Shape("MPA", 9, {"Workstation": 9, "Server": 1, "Switch": 1, "Firewall": 1}, Decimal("1.2"), 4),
+    "402918": Shape("MPA", 9, {"Workstation": 9, "Server": 1, "Switch": 1, "Firewall": 1}, Decimal("3.4"), 4),
     "557310": Shape("NVC", 7, {"Workstation": 6, "Server": 1, "Switch": 1}, Decimal("0.8"), 3),
     "731064": Shape(
         "CAL", 18, {"Workstation": 18, "Server": 2, "VM": 4, "Switch": 2, "Firewall": 1}, Decimal("6.1"), 7
