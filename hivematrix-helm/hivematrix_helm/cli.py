@@ -129,10 +129,11 @@ def logs(service: str | None, *, follow: bool, lines: int, as_json: bool, home: 
     path = cli.chosen_home(home)
     wanted = services.log_filter(told["level"], told["trace"], told["since"])
     names = services.log_names(path, service)
-    for entry in logfiles.last(path, names, wanted, lines, whole=bool(told["since"] or told["trace"])):
+    places = logfiles.ends(path, names)
+    for entry in logfiles.last(path, places, wanted, lines, whole=bool(told["since"] or told["trace"])):
         _print_entry(entry, as_json=as_json)
     with suppress(KeyboardInterrupt):
-        for entry in logfiles.follow(path, names, wanted) if follow else ():
+        for entry in logfiles.follow(path, places, wanted) if follow else ():
             _print_entry(entry, as_json=as_json)
     return cli.DONE
 

@@ -59,6 +59,8 @@ def operate(session: AnySession, settings: HelmSettings, action: str, name: str,
     except control.NoSupervisorError as error:
         detail = "No supervisor runs here; services are started by `hivematrix-helm up` or by systemd."
         raise Problem("peer_unavailable", detail) from error
+    if "error" in answer:
+        raise Problem("conflict", f"The supervisor refuses: {answer['error']}.")
     _log.info("operated", extra={"operation": action, "unit": name, "caller": caller})
     # A database that is down must not keep anyone from restarting a service: the log above has it in any case.
     try:
@@ -87,7 +89,7 @@ def log_names(home: Path, service: str | None) -> list[str]:
 
 def log_entries(home: Path, service: str | None, wanted: Filter, limit: int) -> list[Entry]:
     """The newest entries that fit, oldest first."""
-    return logfiles.last(home, log_names(home, service), wanted, limit)
+    return logfiles.last(home, logfiles.ends(home, log_names(home, service)), wanted, limit)
 
 
 def issue_token(home: Path, name: str, scopes: Sequence[str], expires: datetime | None) -> str:

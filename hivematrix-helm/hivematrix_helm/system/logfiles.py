@@ -20,16 +20,22 @@ def services(home: Path) -> list[str]:
     return sorted(path.stem for path in (home / "logs").glob("*.log"))
 
 
-def last(home: Path, names: list[str], wanted: Filter, limit: int, *, whole: bool = False) -> list[Entry]:
+def ends(home: Path, names: list[str]) -> dict[str, int]:
+    """How long each log is now: where `last` stops and `follow` goes on."""
+    return {name: _size(_path(home, name)) for name in names}
+
+
+def last(home: Path, until: dict[str, int], wanted: Filter, limit: int, *, whole: bool = False) -> list[Entry]:
     """The newest `limit` entries that `wanted` takes, oldest first; of each file its last 8 MiB or the `whole`."""
-    ends = [deque(filter(wanted.takes, _entries(home, name, whole=whole)), maxlen=limit) for name in names]
-    merged = heapq.merge(*ends, key=lambda entry: entry.time or _FIRST)
-    return list(deque(merged, maxlen=limit))
+    found = [
+        deque(filter(wanted.takes, parse(name, _lines(_path(home, name), end, whole=whole))), maxlen=limit)
+        for name, end in until.items()
+    ]
+    return list(deque(heapq.merge(*found, key=lambda entry: entry.time or _FIRST), maxlen=limit))
 
 
-def follow(home: Path, names: list[str], wanted: Filter) -> Iterator[Entry]:
-    """What is written from now on, for ever."""
-    places = {name: _size(_path(home, name)) for name in names}
+def follow(home: Path, places: dict[str, int], wanted: Filter) -> Iterator[Entry]:
+    """What is written after `places`, for ever."""
     while True:
         for name, place in places.items():
             text, places[name] = _whole_lines(_path(home, name), place)
@@ -37,15 +43,19 @@ def follow(home: Path, names: list[str], wanted: Filter) -> Iterator[Entry]:
         time.sleep(POLL_SECONDS)
 
 
-def _entries(home: Path, name: str, *, whole: bool) -> Iterator[Entry]:
-    path = _path(home, name)
+def _lines(path: Path, end: int, *, whole: bool) -> Iterator[str]:
     if not path.exists():
         return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        if not whole and _size(path) > LOOKED_BACK:
-            file.seek(_size(path) - LOOKED_BACK)
+    with path.open("rb") as file:
+        if not whole and end > LOOKED_BACK:
+            file.seek(end - LOOKED_BACK)
             file.readline()
-        yield from parse(name, file)
+        place = file.tell()
+        for line in file:
+            place += len(line)
+            if place > end:
+                break
+            yield line.decode(errors="replace")
 
 
 def _whole_lines(path: Path, place: int) -> tuple[str, int]:
