@@ -101,6 +101,8 @@ def test_importing_is_silent(package: str) -> None:
     program = f"""
 import importlib, sys
 def watch(event, arguments):
+    if event == "socket.bind" and arguments[1][:2] == ("::1", 0):
+        return  # urllib3 asks the kernel whether it speaks IPv6
     if event in ("socket.connect", "socket.bind", "subprocess.Popen", "os.mkdir", "os.remove"):
         raise SystemExit(f"importing did {{event}} {{arguments}}")
     if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
