@@ -52,8 +52,9 @@ def init(
 @group.command()
 @click.option("--detach", is_flag=True, help="Return once all four services are ready, and leave them running.")
 @click.option("--port-offset", type=click.IntRange(0, 50000), metavar="N", help="All ports N higher, from now on.")
+@click.option("--quiet", is_flag=True, help="Say nothing when all are ready.")
 @cli.home_option
-def up(home: str | None, detach: bool, port_offset: int | None) -> int:
+def up(home: str | None, *, detach: bool, port_offset: int | None, quiet: bool) -> int:
     """Run PostgreSQL and the four services until SIGTERM or Ctrl-C; `init` is run first when the home is empty.
 
     Example: hivematrix-helm up --detach
@@ -74,7 +75,7 @@ def up(home: str | None, detach: bool, port_offset: int | None) -> int:
         cli.say(_addresses(settings))
         return cli.DONE
     with _faults_told():
-        supervisor.supervise(settings, lambda: cli.say(launching.wait_ready(settings) or _addresses(settings)))
+        supervisor.supervise(settings, None if quiet else lambda: _tell_ready(settings))
     return cli.DONE
 
 
@@ -248,6 +249,10 @@ def _faults_told() -> Iterator[None]:
         cli.fail(str(error), cli.CONFIGURATION if error.code == cli.CONFIGURATION else cli.FAILED)
     except (ClusterError, PortsTakenError, TimeoutError) as error:
         cli.fail(str(error))
+
+
+def _tell_ready(settings: HelmSettings) -> None:
+    cli.say(launching.wait_ready(settings) or _addresses(settings))
 
 
 def _addresses(settings: HelmSettings) -> str:

@@ -46,7 +46,7 @@ class Unit:
             due=now + delay(failures),
             failures=failures,
             restarts=self.restarts + 1,
-            why=f"{ending(code)}: {words}" if words else ending(code),
+            why=f"{ending(code)}: {words}" if words and code > 0 else ending(code),
         )
 
     def start(self, now: float) -> Self:

@@ -21,7 +21,7 @@ def detach(settings: HelmSettings) -> tuple[int, str]:
     told = log.stat().st_size
     with log.open("ab") as file:
         process = subprocess.Popen(
-            processes.command("helm", "up", "--home", str(settings.home)),
+            processes.command("helm", "up", "--quiet", "--home", str(settings.home)),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
