@@ -9,6 +9,7 @@ from hivematrix_archive.domain.jobs import (
     Result,
     Status,
     Tally,
+    exit_code_of,
     failed_page,
     left_to_do,
     pages,
@@ -54,12 +55,12 @@ def test_what_is_no_result_is_refused(line):
     ],
 )
 def test_the_exit_code_tells_all_some_or_nothing(results, code):
-    assert Tally.of(results, len(results)).exit_code == code
+    assert Tally(len(results), results).exit_code == code
 
 
 def test_a_company_counts_once_by_its_latest_result():
     again = Result("3", Happened.SEALED)
-    tally = Tally.of([SEALED, PASSING, UNBILLABLE, SKIPPED, again], 4)
+    tally = Tally(4, [SEALED, PASSING, UNBILLABLE, SKIPPED, again])
     assert (tally.completed, tally.failed, tally.retryable, tally.errors) == (4, 1, 0, ["2: unknown plan Platin"])
     assert tally.as_output() == {
         "success_count": 3,
@@ -73,15 +74,15 @@ def test_a_company_counts_once_by_its_latest_result():
 
 
 def test_a_scheduled_job_is_tried_again_for_passing_reasons_only_and_24_times():
-    assert status_after(job(), Tally.of([SEALED, PASSING], 2)) is Status.RETRYING
-    assert status_after(job(attempts=MOST_RETRIES), Tally.of([PASSING], 1)) is Status.RETRYING
-    assert status_after(job(attempts=MOST_RETRIES + 1), Tally.of([PASSING], 1)) is Status.COMPLETED
-    assert status_after(job(), Tally.of([SEALED, UNBILLABLE], 2)) is Status.COMPLETED
+    assert status_after(job(), Tally(2, [SEALED, PASSING])) is Status.RETRYING
+    assert status_after(job(attempts=MOST_RETRIES), Tally(1, [PASSING])) is Status.RETRYING
+    assert status_after(job(attempts=MOST_RETRIES + 1), Tally(1, [PASSING])) is Status.COMPLETED
+    assert status_after(job(), Tally(2, [SEALED, UNBILLABLE])) is Status.COMPLETED
 
 
 @pytest.mark.parametrize("kind", [Kind.MANUAL, Kind.BULK])
 def test_a_run_somebody_asked_for_is_never_tried_again(kind):
-    assert status_after(job(kind), Tally.of([PASSING], 1)) is Status.COMPLETED
+    assert status_after(job(kind), Tally(1, [PASSING])) is Status.COMPLETED
 
 
 def test_a_job_goes_on_where_it_stopped():
@@ -103,3 +104,7 @@ def test_a_page_settles_everyone_asked_and_nobody_else():
     settled = settle_page(["1", "3"], [SEALED, SKIPPED])
     assert settled == [SEALED, Result("3", Happened.FAILED, "ledger gave no answer for it", retryable=True)]
     assert all(result.retryable for result in failed_page(["1", "2"], "ledger: no answer"))
+
+
+def test_several_jobs_exit_as_one():
+    assert [exit_code_of(codes) for codes in ([], [0, 0], [1], [0, 1], [0, 3], [3, 3])] == [0, 0, 1, 3, 3, 3]

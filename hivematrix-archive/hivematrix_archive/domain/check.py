@@ -1,7 +1,6 @@
 """The checks of a sealing request: nothing enters the archive that disagrees with itself."""
 
 import csv
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hivematrix_common.domain.canonical import canonical, digest
+from hivematrix_common.domain.canonical import canonical_parsed, digest
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.money import minor_digits, round_half_up
 
@@ -27,8 +26,10 @@ CSV_HEADER = "InvoiceNo,Customer,InvoiceDate,DueDate,Item(Product/Service),Descr
 CSV_CELLS = 9
 TOLD = ("created_by", "notes", "job")
 TOLD_LIMIT = 4000
+Column = tuple[str, ...]
 MEMBERS = {"body", "csv", "digest", "meta"}
 SHAPE = '{"body": {...}, "csv": "...", "digest": "sha256:...", "meta": {...}}'
+FLAT_PAYLOAD = f"the flat payload of earlier releases is no longer taken; send {SHAPE}, described at /api/docs"
 
 
 class RefusedError(DomainError):
@@ -51,9 +52,12 @@ class Checked:
 
 
 def check_request(request: Any, now: datetime, zone: ZoneInfo) -> Checked:
-    """Everything that can be checked without the archive; RefusedError or DomainError names what disagrees."""
+    """Everything that can be checked without the archive; RefusedError or DomainError names what disagrees.
+
+    `request` is parsed JSON.
+    """
     _check_shape(request)
-    body = canonical(request["body"])
+    body = canonical_parsed(request["body"])
     found = digest(body)
     if request["digest"] != found:
         raise DomainError("digest", f"the body's digest is {found}, got {request['digest']!r}")
@@ -75,8 +79,7 @@ def check_request(request: Any, now: datetime, zone: ZoneInfo) -> Checked:
 def _check_shape(request: Any) -> None:
     if not isinstance(request, dict) or set(request) != MEMBERS:
         flat = isinstance(request, dict) and "billing_data_json" in request
-        why = "the flat payload of earlier releases is no longer taken; send" if flat else "expected"
-        raise DomainError("request", f"{why} {SHAPE}, the body as shown at /api/docs")
+        raise DomainError("request", FLAT_PAYLOAD if flat else f"expected {SHAPE}, described at /api/docs")
     if not isinstance(request["csv"], str):
         raise DomainError("csv", "expected text")
     meta = request["meta"]
@@ -118,27 +121,34 @@ def _check_csv(text: str, bill: Bill) -> None:
         rows = list(csv.reader(text.split("\r\n")[1:-1], strict=True))
     except csv.Error as error:
         raise DomainError("csv", f"not RFC 4180: {error}") from None
-    _check_rows(rows, [bill.invoice_number, bill.invoice_date.isoformat(), bill.due_date.isoformat()])
-    columns = list(zip(*rows, strict=True))[6:] or [(), (), ()]
+    if any(len(row) != CSV_CELLS for row in rows):
+        raise DomainError("csv", f"expected {CSV_CELLS} cells in every row")
+    columns = list(zip(*rows, strict=True)) or [()] * CSV_CELLS
+    fixed = {0: bill.invoice_number, 2: bill.invoice_date.isoformat(), 3: bill.due_date.isoformat()}
+    for column, wanted in fixed.items():
+        if set(columns[column]) - {wanted}:
+            bad = next(at for at, text in enumerate(columns[column], 1) if text != wanted)
+            raise DomainError(f"csv row {bad}", f"expected {wanted}, got {columns[column][bad - 1]!r}")
+    _check_figures(columns[6], columns[7], columns[8], bill)
+
+
+def _check_figures(quantities: Column, rates: Column, amounts: Column, bill: Bill) -> None:
     places = minor_digits(bill.currency)
-    for texts, digits in zip(columns, (COLUMN_PLACES, COLUMN_PLACES, places), strict=True):
+    for texts, digits in ((quantities, COLUMN_PLACES), (rates, COLUMN_PLACES), (amounts, places)):
         bad = first_not_decimal(texts, digits)
         if bad is not None:
             raise DomainError(f"csv row {bad + 1}", f"expected a plain decimal, got {texts[bad]!r}")
-    for at, (quantity, rate, amount) in enumerate(zip(*columns, strict=True), 1):
+    for figures in set(zip(quantities, rates, amounts, strict=True)):
+        quantity, rate, amount = figures
         product = _product(quantity, rate, places)
         if product != Decimal(amount):
-            raise DomainError(f"csv row {at}", f"{quantity} x {rate} is {product}, got {amount}")
-    billed = Counter(amount for line in bill.lines if (amount := Decimal(line[5])))
-    if Counter(map(Decimal, columns[2])) != billed:
-        total = sum(map(Decimal, columns[2]), Decimal(0))
+            row = list(zip(quantities, rates, amounts, strict=True)).index(figures) + 1
+            raise DomainError(f"csv row {row}", f"{quantity} x {rate} is {product}, got {amount}")
+    billed = [figure for line in bill.lines if (figure := Decimal(line[5]))]
+    shown = list(map(Decimal, amounts))
+    if sorted(shown) != sorted(billed):
+        total = sum(shown, Decimal(0))
         raise DomainError("csv", f"its rows (sum {total}) are not the bill's lines (sum {bill.totals['total']})")
-
-
-def _check_rows(rows: list[list[str]], fixed: list[str]) -> None:
-    for at, row in enumerate(rows, 1):
-        if len(row) != CSV_CELLS or [row[0], row[2], row[3]] != fixed:
-            raise DomainError(f"csv row {at}", f"expected {CSV_CELLS} cells with {', '.join(fixed)}")
 
 
 @lru_cache(maxsize=10_000)

@@ -1,8 +1,8 @@
 """A sealing job: what happened to each company, what is left to do, and when the job is finished."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -83,36 +83,42 @@ class Job:
     triggered_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class Tally:
     """What happened to a job's companies so far, each counted once, by its latest result."""
 
-    total: int
-    counts: Mapping[Happened, int] = field(default_factory=dict)
-    retryable: int = 0
-    errors: Sequence[str] = ()
+    def __init__(self, total: int, results: Iterable[Result] = ()) -> None:
+        self.total = total
+        self.retryable = 0
+        self._latest: dict[str, Result] = {}
+        self._counts: Counter[Happened] = Counter()
+        self.add(results)
 
-    @classmethod
-    def of(cls, results: Iterable[Result], total: int) -> "Tally":
-        latest = list({result.account_number: result for result in results}.values())
-        failed = [result for result in latest if result.happened is Happened.FAILED]
-        return cls(
-            max(total, len(latest)),
-            Counter(result.happened for result in latest),
-            sum(result.retryable for result in failed),
-            [f"{result.account_number}: {result.reason}" for result in failed],
-        )
+    def add(self, results: Iterable[Result]) -> None:
+        for result in results:
+            before = self._latest.get(result.account_number)
+            if before:
+                self._counts[before.happened] -= 1
+                self.retryable -= before.retryable
+            self._latest[result.account_number] = result
+            self._counts[result.happened] += 1
+            self.retryable += result.retryable
+        self.total = max(self.total, len(self._latest))
 
     def count(self, happened: Happened) -> int:
-        return self.counts.get(happened, 0)
+        return self._counts[happened]
 
     @property
     def completed(self) -> int:
-        return sum(self.counts.values())
+        return len(self._latest)
 
     @property
     def failed(self) -> int:
         return self.count(Happened.FAILED)
+
+    @property
+    def errors(self) -> list[str]:
+        failed = (result for result in self._latest.values() if result.happened is Happened.FAILED)
+        return [f"{result.account_number}: {result.reason}" for result in failed]
 
     @property
     def exit_code(self) -> int:
@@ -126,7 +132,7 @@ class Tally:
             "success_count": self.completed - self.failed,
             "failed_count": self.failed,
             **{str(happened): self.count(happened) for happened in Happened},
-            "errors": list(self.errors[:MOST_ERRORS_SHOWN]),
+            "errors": self.errors[:MOST_ERRORS_SHOWN],
         }
 
 
@@ -159,3 +165,9 @@ def settle_page(accounts: Sequence[str], answered: Iterable[Result]) -> list[Res
 def failed_page(accounts: Sequence[str], reason: str) -> list[Result]:
     """A whole page that failed says nothing about its companies, so the reason counts as passing."""
     return [Result(account, Happened.FAILED, reason, retryable=True) for account in accounts]
+
+
+def exit_code_of(codes: Iterable[int]) -> int:
+    """The code of several jobs run one after the other: theirs when they agree, else "in part"."""
+    found = set(codes) or {DONE}
+    return found.pop() if len(found) == 1 else PART

@@ -8,6 +8,8 @@ from typing import Any
 from hivematrix_common.domain.canonical import canonical, parse_strict
 from hivematrix_common.domain.errors import DomainError
 
+from hivematrix_archive.domain.check import Checked
+
 SEAL = "hivematrix.seal/1"
 KNOWN = frozenset({SEAL, "hivematrix.erasure/1", "hivematrix.adoption/1"})
 META = "hivematrix.meta/1"
@@ -47,6 +49,39 @@ class Leaf:
         if leaf.data != data:
             raise DomainError("leaf", "not in its canonical bytes")
         return leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A checked bill at its place in the log."""
+
+    checked: Checked
+    index: int
+    leaf: bytes
+    hash: bytes
+    meta: bytes
+    sealed_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the sender of a bill gets, the first time and every later time."""
+
+    invoice_number: str
+    body: str
+    log_index: int
+    sealed_at: datetime
+    checkpoint: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "invoice_number": self.invoice_number,
+            "body": self.body,
+            "log_index": self.log_index,
+            "sealed_at": instant(self.sealed_at),
+            "checkpoint": self.checkpoint,
+        }
 
 
 def meta_document(sealed_by: str, random: bytes, key: str | None = None, **told: str | None) -> bytes:

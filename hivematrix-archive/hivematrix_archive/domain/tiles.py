@@ -85,7 +85,7 @@ class Node:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """Consecutive hashes of one level, beginning at `start`."""
 
@@ -128,6 +128,13 @@ class Edge:
             first = run.start // WIDTH + before
             made += [Node(level, first + at, found) for at, found in enumerate(fresh)]
         return made
+
+    def forget(self) -> None:
+        """Drop what lies left of the present edge; consistency is proved from here on."""
+        for level, run in enumerate(self._runs):
+            start, _ = edge_span(level, self.size)
+            del run.hashes[: start - run.start]
+            run.start = start
 
     def nodes(self, height: int, index: int) -> bytes:
         """The complete subtrees at and right of the loaded edge, as merkle's proofs ask for them."""

@@ -1,0 +1,130 @@
+"""What is kept outside the database, in `log/` of HIVEMATRIX_HOME: the signing key, the origin, every checkpoint.
+
+key          Ed25519 private key (PEM), 0600. Only the process that has it seals.
+vkey         the public keys as verifier keys, oldest first; may be given to anyone
+checkpoints  every signed note, in order, each followed by an empty line
+lock         held while the log grows
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from hivematrix_common.config import ConfigError, private_file_fault
+from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.durable import append_file, file_lock, write_file
+
+from hivematrix_archive.domain.checkpoint import parse_kept
+from hivematrix_archive.domain.note import Sign, VerifierKey
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    key: VerifierKey
+    sign: Sign
+
+
+def check_signature(public: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+class Outside:
+    """One folder. Nothing is read before it is asked for; what was read of the key is kept."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "log"
+        self.key_file = self.folder / "key"
+        self.vkey_file = self.folder / "vkey"
+        self.checkpoint_file = self.folder / "checkpoints"
+        # Whether the database was seen to hold the whole file since this process began.
+        self.sound = False
+        self._signer: Signer | None = None
+        self._last: tuple[int, str] | None = None
+        self._threads = threading.Lock()
+
+    @contextmanager
+    def growing(self) -> Iterator[None]:
+        """Hold the log for one growth, against other threads and other processes alike."""
+        with self._threads, file_lock(self.folder / "lock"):
+            yield
+
+    def signer(self) -> Signer | None:
+        """The key and its name, or None where no key lies: this process then only reads."""
+        if self._signer is None and self.key_file.exists():
+            if fault := private_file_fault(self.key_file):
+                raise ConfigError([fault])
+            keys = self.keys()
+            if not keys:
+                raise ConfigError([f"{self.vkey_file}: missing beside its key; run: hivematrix-archive init"])
+            private = self.private_key()
+            if private.public_key().public_bytes_raw() != keys[-1].public:
+                raise ConfigError([f"{self.vkey_file}: its last key is not that of {self.key_file}"])
+            self._signer = Signer(keys[-1], private.sign)
+        return self._signer
+
+    def private_key(self) -> Ed25519PrivateKey:
+        try:
+            key = load_pem_private_key(self.key_file.read_bytes(), None)
+        except (ValueError, TypeError) as error:
+            raise ConfigError([f"{self.key_file}: not a private key in PEM: {error}"]) from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ConfigError([f"{self.key_file}: expected an Ed25519 key"])
+        return key
+
+    def make_key(self) -> Ed25519PrivateKey:
+        """The private key, made now when there is none."""
+        if not self.key_file.exists():
+            fresh = Ed25519PrivateKey.generate()
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_file(self.key_file, fresh.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return self.private_key()
+
+    def keys(self) -> list[VerifierKey]:
+        """The log's verifier keys, oldest first; the last one signs."""
+        if not self.vkey_file.exists():
+            return []
+        try:
+            return [VerifierKey.parse(line) for line in self.vkey_file.read_text(encoding="utf-8").splitlines()]
+        except DomainError as error:
+            raise ConfigError([f"{self.vkey_file}: {error}"]) from None
+
+    def write_keys(self, keys: Sequence[VerifierKey]) -> None:
+        write_file(self.vkey_file, "".join(f"{key}\n" for key in keys), 0o644)
+        self._signer = None
+
+    def kept(self, path: Path | None = None) -> tuple[list[str], str]:
+        """The notes of the checkpoint file and the beginning of one cut short; DomainError names a broken one."""
+        path = path or self.checkpoint_file
+        return parse_kept(path.read_text(encoding="utf-8")) if path.exists() else ([], "")
+
+    def last_kept(self) -> str | None:
+        """The newest note of the file. The file is read again only when it is not as this process left it."""
+        size = self.checkpoint_file.stat().st_size if self.checkpoint_file.exists() else 0
+        if self._last is None or self._last[0] != size:
+            notes, _ = self.kept()
+            self._last = (size, notes[-1] if notes else "")
+        return self._last[1] or None
+
+    def keep(self, notes: Sequence[str]) -> None:
+        """Append notes and return once they are on the disk."""
+        append_file(self.checkpoint_file, "".join(f"{note}\n" for note in notes).encode())
+        self._last = (self.checkpoint_file.stat().st_size, notes[-1])
+
+    def drop_torn_end(self, whole: Sequence[str]) -> None:
+        """Rewrite the file without the part of a note that a crash left at its end."""
+        write_file(self.checkpoint_file, "".join(f"{note}\n" for note in whole))
+        self._last = None
