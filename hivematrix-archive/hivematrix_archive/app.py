@@ -1,0 +1,23 @@
+"""Archive's composition root."""
+
+from hivematrix_common.database import init_database
+from hivematrix_common.health import init_health
+from hivematrix_common.web import App, new_app
+
+from hivematrix_archive.config import ArchiveSettings
+from hivematrix_archive.models import db
+from hivematrix_archive.routes import log
+from hivematrix_archive.routes.api import api
+from hivematrix_archive.store.outside import Outside
+
+
+def create_app(settings: ArchiveSettings | None = None) -> App:
+    settings = settings or ArchiveSettings.load()
+    app = new_app(settings, __package__, "HiveMatrix Archive")
+    app.url_map.merge_slashes = False  # a tile has one spelling; any other is no tile
+    app.extensions["hivematrix_outside"] = Outside(settings.home)
+    init_database(app, db, settings)
+    init_health(app, peers=("codex", "ledger"))
+    app.register_api(api)
+    app.register_api(log.make_api(public=settings.log.public_log))
+    return app

@@ -1,0 +1,197 @@
+"""Archive over HTTP: bills to seal, sealed bills to read, the schedule and its jobs."""
+
+from typing import Any
+
+import orjson
+from flask import Response, current_app, request
+from hivematrix_common import auth, idempotency
+from hivematrix_common.errors import Problem
+from hivematrix_common.schemas import AccountPath
+from hivematrix_common.web import NDJSON, Api, json_answer, ndjson_answer, ndjson_described, ndjson_lines
+
+from hivematrix_archive.domain.filter import Filter
+from hivematrix_archive.schemas import (
+    BulkOrder,
+    BulkOrdered,
+    CompanyPage,
+    CompanyQuery,
+    Front,
+    InvoicePath,
+    JobAnswer,
+    JobPath,
+    JobQuery,
+    JobsPage,
+    JobsQuery,
+    LineItems,
+    ProofQuery,
+    Receipt,
+    ScheduleAnswer,
+    ScheduleChange,
+    SealedQuery,
+    SealingRequest,
+    SearchPage,
+    SearchQuery,
+)
+from hivematrix_archive.services import jobs, reading, schedule, sealing, session
+from hivematrix_archive.services.sealing import Outcome, Sealer
+
+ONE_LIMIT = 8 * 1024 * 1024
+BATCH_LIMIT = 64 * 1024 * 1024
+MOST_LINES = 1000
+api = Api("archive", __name__)
+
+
+@api.get("/", scope=None, responses={200: Front}, summary="Where things are")
+def front() -> Response:
+    return json_answer({"service": "archive", "log": "/log/checkpoint", "docs": "/api/docs"})
+
+
+@api.post(
+    "/api/snapshot",
+    scope="archive:seal",
+    max_body=ONE_LIMIT,
+    responses={200: Receipt, 201: Receipt},
+    summary="Seal a bill; again with the same digest: 200 and the same receipt",
+)
+def seal(body: SealingRequest) -> Response:  # noqa: ARG001 - the model describes and refuses; the exact bytes are sealed
+    return sealing.seal(session(), _sealer(), [request.get_data()], _one_receipt)
+
+
+@api.post(
+    "/api/snapshots/batch",
+    scope="archive:seal",
+    max_body=BATCH_LIMIT,
+    responses={200: ndjson_described("What became of each request, in order: sealed, already or refused")},
+    openapi_extensions={"requestBody": {"content": {NDJSON: {"schema": {"type": "string"}}}, "required": True}},
+    summary="Seal up to 1,000 bills, a request of /api/snapshot a line, in one transaction",
+)
+def seal_batch() -> Response:
+    request.get_data()  # kept, so that the idempotency key can hash it once more
+    lines = [line for _, line in ndjson_lines()]
+    if len(lines) > MOST_LINES:
+        raise Problem("body_too_large", f"At most {MOST_LINES:,} lines are taken here, got {len(lines):,}.")
+    return sealing.seal(session(), _sealer(), lines, _lines)
+
+
+@api.get("/api/snapshot/<invoice_number>", scope="archive:read", summary="A sealed bill: columns and document")
+def snapshot(path: InvoicePath) -> Response:
+    return json_answer(reading.snapshot(session(), path.invoice_number))
+
+
+@api.get("/api/snapshot/<invoice_number>/body", scope="archive:read", summary="The exact bytes that are sealed")
+def body(path: InvoicePath) -> Response:
+    return Response(reading.body(session(), path.invoice_number), mimetype="application/json")
+
+
+@api.get("/api/snapshot/<invoice_number>/csv", scope="archive:read", summary="The sealed invoice as CSV")
+def csv(path: InvoicePath) -> Response:
+    name, data = reading.csv(session(), path.invoice_number)
+    return _file(data, name, "text/csv; charset=utf-8")
+
+
+@api.get("/api/snapshot/<invoice_number>/proof", scope="archive:read", summary="Its C2SP tlog-proof")
+def proof(path: InvoicePath, query: ProofQuery) -> Response:
+    text = reading.proof(session(), path.invoice_number, query.size)
+    return _file(text.encode(), f"{path.invoice_number}.tlog-proof", "text/plain; charset=utf-8")
+
+
+@api.get("/api/snapshot/<invoice_number>/line-items", scope="archive:read", responses={200: LineItems})
+def line_items(path: InvoicePath) -> Response:
+    found = reading.line_items(session(), path.invoice_number)
+    return json_answer({"invoice_number": path.invoice_number, "line_items": found})
+
+
+@api.get("/api/snapshots/search", scope="archive:read", responses={200: SearchPage}, summary="Newest first")
+def search(query: SearchQuery) -> Response:
+    since, before = reading.day_bounds(query.from_date, query.to_date, _settings().billing.timezone)
+    own = {"limit", "offset", "cursor", "from_date", "to_date"}
+    wanted = Filter(since=since, before=before, **query.model_dump(exclude=own, mode="python"))
+    return json_answer(reading.search(session(), wanted, query.limit, query.offset, query.cursor))
+
+
+@api.get("/api/snapshots/company/<account_number>", scope="archive:read", responses={200: CompanyPage})
+def company(path: AccountPath, query: CompanyQuery) -> Response:
+    return json_answer(reading.company(session(), path.account_number, query.limit, query.cursor))
+
+
+@api.get(
+    "/api/snapshots/sealed",
+    scope="archive:read",
+    responses={200: ndjson_described("A receipt a line with account, kind and revision; `document` with bodies=1")},
+    summary="What is sealed of a period",
+)
+def sealed(query: SealedQuery) -> Response:
+    accounts = query.accounts.split(",") if query.accounts else []
+    return ndjson_answer(reading.sealed(session(), query.period, accounts, documents=query.bodies == "1"))
+
+
+@api.post(
+    "/api/snapshots/bulk/create",
+    scope="archive:seal",
+    responses={202: BulkOrdered},
+    summary="Have a month sealed; a job does it in the background",
+)
+def order_bulk(body: BulkOrder) -> Response:
+    jobs.require_ended(body.period, _settings().billing.timezone)
+    keyed = idempotency.claim(session(), sealing.KEYS)
+    if isinstance(keyed, Response):
+        return keyed
+    job_id = schedule.order(session(), body.period, body.account_numbers, auth.caller().name)
+    answer = json_answer({"message": f"Job {job_id} will seal {body.period}.", "job_id": job_id}, 202)
+    idempotency.store(session(), keyed, answer)
+    session().commit()
+    if wake := current_app.extensions.get("hivematrix_wake"):
+        wake()
+    return answer
+
+
+@api.get("/api/scheduler/config", scope="archive:read", responses={200: ScheduleAnswer})
+def read_schedule() -> Response:
+    return json_answer({"config": schedule.read(session())})
+
+
+@api.post("/api/scheduler/config", scope="archive:admin", responses={200: ScheduleAnswer})
+def change_schedule(body: ScheduleChange) -> Response:
+    changed = schedule.change(session(), body.model_dump(exclude_unset=True))
+    return json_answer({"message": "The schedule was changed.", "config": changed})
+
+
+@api.get("/api/scheduler/jobs", scope="archive:read", responses={200: JobsPage}, summary="Newest first")
+def list_jobs(query: JobsQuery) -> Response:
+    return json_answer(schedule.jobs(session(), query.limit, query.offset, query.status))
+
+
+@api.get("/api/scheduler/jobs/<job_id>", scope="archive:read", responses={200: JobAnswer})
+def job(path: JobPath, query: JobQuery) -> Response:
+    return json_answer(schedule.job(session(), path.job_id, query.limit, query.cursor))
+
+
+def _settings() -> Any:
+    return current_app.settings  # type: ignore[attr-defined]
+
+
+def _sealer() -> Sealer:
+    settings = _settings()
+    return Sealer(
+        current_app.extensions["hivematrix_outside"],
+        settings.billing.timezone,
+        auth.caller().name,
+        request.headers.get(idempotency.HEADER),
+        settings.log.sealer_url,
+    )
+
+
+def _one_receipt(outcomes: list[Outcome]) -> Response:
+    outcome = outcomes[0]
+    if outcome.problem:
+        raise outcome.problem
+    assert outcome.receipt
+    return json_answer(outcome.receipt.as_json(), 201 if outcome.fresh else 200)
+
+
+def _lines(outcomes: list[Outcome]) -> Response:
+    return ndjson_answer(orjson.dumps(outcome.as_json(), default=str) for outcome in outcomes)
+
+
+def _file(data: bytes, name: str, kind: str) -> Response:
+    return Response(data, headers={"Content-Disposition": f'attachment; filename="{name}"'}, content_type=kind)
