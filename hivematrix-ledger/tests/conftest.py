@@ -1,11 +1,18 @@
+from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
+from hivematrix_common.domain.canonical import canonical, digest
 from hivematrix_common.domain.period import Period
+from hivematrix_ledger.app import create_app
+from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.domain.acceptance import entry_uids, settled_month
 from hivematrix_ledger.domain.engines import Bill, NoBill, compute_bill
 from hivematrix_ledger.domain.inputs import Defaults, Page, PlanBook, Rows, build_inputs, candidates
+from sqlalchemy import text
+from werkzeug.wrappers import Response
 
 RATES = {
     "per_user": "100",
@@ -153,3 +160,140 @@ def new_case():
 @pytest.fixture
 def case():
     return Case().worked_vector()
+
+
+class FakeCodex:
+    """Codex as Ledger asks it, holding Cases."""
+
+    def __init__(self, peer) -> None:
+        self.peer, self.cases = peer, {}
+        peer.answers("GET", "/api/billing-inputs", self.billing_inputs)
+        peer.answers("GET", "/api/companies", self.companies)
+        peer.answers("GET", "/api/companies/bulk", self.bulk)
+        peer.answers("GET", "/billing-plans/api/plans", lambda _request: answer({"plans": [Case().plan()]}))
+
+    def hold(self, *cases) -> None:
+        self.cases |= {case.facts["account_number"]: case for case in cases}
+
+    def billing_inputs(self, request):
+        wanted = request.args.get("accounts", "")
+        cursor, limit = request.args.get("cursor", ""), int(request.args["limit"])
+        found = [account for account in sorted(self.cases) if account > cursor]
+        found = [account for account in found if not wanted or account in wanted.split(",")]
+        lines = [dict(self.cases[account].facts) for account in found[:limit]]
+        if lines:
+            lines[0]["plans"] = self.cases[found[0]].plans
+        headers = {"X-Next-Cursor": found[limit - 1]} if len(found) > limit else {}
+        return Response(b"".join(orjson.dumps(line) + b"\n" for line in lines), headers=headers)
+
+    def companies(self, _request):
+        return answer({"companies": [{"account_number": account} for account in sorted(self.cases)], "next": None})
+
+    def bulk(self, _request):
+        rows = [
+            {"company": {"account_number": account}, "assets": case.facts["assets"], "contacts": case.facts["contacts"]}
+            for account, case in sorted(self.cases.items())
+        ]
+        return answer({"companies": rows, "next": None})
+
+
+class FakeArchive:
+    """Archive as Ledger asks it: keeps what it is sent, by invoice number, and answers as the real one does."""
+
+    def __init__(self, peer) -> None:
+        self.peer, self.sealed, self.batches = peer, {}, 0
+        self.before_answer = lambda: None
+        peer.answers("POST", "/api/snapshots/batch", self.batch)
+        peer.answers("GET", "/api/snapshots/sealed", self.list_sealed)
+
+    def batch(self, request):
+        self.batches += 1
+        lines = [orjson.loads(line) for line in request.get_data().splitlines()]
+        answers = [self.seal(line) for line in lines]
+        self.before_answer()
+        return Response(b"".join(orjson.dumps(line) + b"\n" for line in answers))
+
+    def seal(self, line):
+        data = canonical(line["body"])
+        assert digest(data) == line["digest"]
+        assert set(line["meta"]) <= {"created_by", "notes", "job"}
+        number = line["body"]["invoice_number"]
+        if line["body"]["company_name"] == "Refused":
+            return {"invoice_number": number, "status": "refused", "problem": {"code": "invalid", "detail": "no"}}
+        status = "already" if number in self.sealed else "sealed"
+        kept = self.sealed.setdefault(number, line | {"data": data, "index": len(self.sealed)})
+        self.peer.answers("GET", f"/api/snapshot/{number}/body", lambda _request: Response(kept["data"]))
+        self.peer.answers("GET", f"/api/snapshot/{number}/csv", lambda _request: Response(kept["csv"]))
+        if kept["digest"] != line["digest"]:
+            problem = {"code": "already_accepted", "detail": "sealed with other content"}
+            return {"invoice_number": number, "status": "refused", "problem": problem}
+        return {"status": status, **self.receipt(kept)}
+
+    def receipt(self, kept):
+        body = kept["body"]
+        return {
+            "invoice_number": body["invoice_number"],
+            "body": kept["digest"],
+            "log_index": kept["index"],
+            "sealed_at": "2025-11-02T10:00:00Z",
+            "checkpoint": "hivematrix.invalid/x\n1\n",
+        }
+
+    def list_sealed(self, request):
+        wanted = request.args["accounts"].split(",")
+        lines = []
+        for kept in self.sealed.values():
+            body = kept["body"]
+            if body["period"] == request.args["period"] and body["account_number"] in wanted:
+                head = {"account_number": body["account_number"], "kind": "invoice", "revision": 0}
+                lines.append(orjson.dumps(head | self.receipt(kept) | {"document": body}) + b"\n")
+        return Response(b"".join(lines))
+
+
+def answer(value):
+    return Response(orjson.dumps(value), content_type="application/json")
+
+
+@dataclass
+class World:
+    """Ledger between its fake peers; it is 2 November 2025."""
+
+    ledger: Any
+    codex: FakeCodex
+    archive: FakeArchive
+
+    def get(self, path, **arguments):
+        return self.ledger.get(path, **arguments)
+
+    def accept(self, *accounts, period="2025-10", **more):
+        body = {"period": period, "accounts": list(accounts)} | more
+        lines = self.ledger.post("/api/bills/accept", json=body).data.splitlines()
+        return {line["account_number"]: line for line in map(orjson.loads, lines)}
+
+    def rows(self, statement):
+        with self.ledger.db.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(statement))]
+
+
+@pytest.fixture
+def world(service, fake_peer, set_clock, case):
+    """Ledger on a database of its own, with the company of the worked vectors in Codex."""
+    set_clock("2025-11-02T10:00:00Z")
+    codex, archive = FakeCodex(fake_peer("codex")), FakeArchive(fake_peer("archive"))
+    sections = {"services": {"codex_url": codex.peer.url, "archive_url": archive.peer.url}}
+    codex.hold(case)
+    return World(service(LedgerSettings, create_app, sections=sections, isolation="copy"), codex, archive)
+
+
+@pytest.fixture
+def company(new_case):
+    """`company("183729")`: another company with one person and one hour in October."""
+
+    def make(account, name="Other"):
+        made = new_case()
+        made.facts |= {"account_number": account, "name": name}
+        made.contact(f"Person of {account}", uid=f"c-{account}")
+        made.entry("1", uid=f"e-{account}")
+        return made
+
+    return make

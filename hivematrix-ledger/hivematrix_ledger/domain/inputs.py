@@ -140,7 +140,10 @@ def local_day(text: str | None, zone: ZoneInfo) -> str | None:
     """A date as it stands; an instant with an offset is the date it falls on in the billing zone."""
     if text is None or len(text) == _DATE_LENGTH:
         return text
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise DomainError("date", f"expected a date or an instant, got {text!r}") from None
     if moment.tzinfo is None:
         raise DomainError("date", f"expected a date, or an instant with its offset, got {text!r}")
     return moment.astimezone(zone).date().isoformat()

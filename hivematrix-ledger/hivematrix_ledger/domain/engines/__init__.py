@@ -8,6 +8,8 @@ from hivematrix_common.domain.errors import DomainError
 from hivematrix_ledger.domain.engines import v1
 from hivematrix_ledger.domain.engines.v1 import Bill, NoBill
 
+__all__ = ["CURRENT", "ENGINES", "Bill", "NoBill", "compute_bill"]
+
 CURRENT = v1.VERSION
 ENGINES: dict[int, Callable[[dict[str, Any]], Bill | NoBill]] = {v1.VERSION: v1.compute_bill}
 

@@ -3,6 +3,8 @@
 from datetime import date, timedelta
 from typing import Final
 
+from hivematrix_common.domain.errors import DomainError
+
 from .values import Document
 
 _YEARS: Final = {"1 Year": 1, "2 Year": 2, "3 Year": 3}
@@ -42,4 +44,7 @@ def contract_of(inputs: Document, on: date) -> Document:
 
 
 def _date(text: str | None) -> date | None:
-    return date.fromisoformat(text) if text else None
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise DomainError("company.contract", f"expected a date such as 2025-10-31, got {text!r}") from None

@@ -1,0 +1,20 @@
+"""Ledger's composition root."""
+
+from hivematrix_common.database import init_database
+from hivematrix_common.health import init_health
+from hivematrix_common.web import App, new_app
+
+from hivematrix_ledger.config import LedgerSettings
+from hivematrix_ledger.models import db
+from hivematrix_ledger.routes.api import api
+from hivematrix_ledger.services import Ledger
+
+
+def create_app(settings: LedgerSettings | None = None) -> App:
+    settings = settings or LedgerSettings.load()
+    app = new_app(settings, __package__, "HiveMatrix Ledger")
+    init_database(app, db, settings)
+    init_health(app, peers=("codex", "archive"))
+    app.extensions["hivematrix_ledger"] = Ledger.of(settings)
+    app.register_api(api)
+    return app

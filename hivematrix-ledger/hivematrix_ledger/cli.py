@@ -1,0 +1,150 @@
+"""hivematrix-ledger: serve, init-db, import, bill, close --preview."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import click
+import orjson
+from hivematrix_common import cli
+from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.period import Period
+from hivematrix_common.importing import Source
+from hivematrix_common.imports import Imported, import_command
+from rich.console import Console
+from rich.table import Table
+
+from hivematrix_ledger.app import create_app
+from hivematrix_ledger.config import LedgerSettings
+from hivematrix_ledger.domain.engines import NoBill
+from hivematrix_ledger.schemas import PAGE
+from hivematrix_ledger.services import Ledger, bills, no_bill
+from hivematrix_ledger.services.imports import import_files
+
+group = cli.service_group(LedgerSettings, create_app, "Ledger: plans applied, bills that explain themselves.")
+
+
+class PeriodType(click.ParamType[Period]):
+    name = "YYYY-MM"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Period:
+        try:
+            return value if isinstance(value, Period) else Period.parse(value)
+        except DomainError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _import(settings: LedgerSettings, sources: Sequence[Source], partial: bool) -> Imported:
+    with _ledger(settings) as ledger:
+        return import_files(ledger.codex, sources, partial=partial)
+
+
+group.add_command(
+    import_command(
+        LedgerSettings,
+        _import,
+        "Import Ledger's files (CSV or JSON lines) out of DIR in one transaction; twice is once.",
+    )
+)
+
+
+@group.command()
+@click.argument("account")
+@click.argument("period", type=PeriodType())
+@cli.json_option
+@cli.home_option
+def bill(account: str, period: Period, as_json: bool, home: str | None) -> int:
+    """Show a company's bill: the sealed one, or what it would be now. Exits 1 when it has none.
+
+    Example: hivematrix-ledger bill 620547 2025-10
+    """
+    with _ledger(cli.load_settings(LedgerSettings, home)) as ledger:
+        shown = bills.show(ledger, account, period)
+    if isinstance(shown, NoBill):
+        click.echo(orjson.dumps(no_bill(shown)) if as_json else f"{account}: {shown.status}, {shown.reason}")
+        return cli.FAILED
+    if as_json:
+        click.echo(shown.data)
+    else:
+        _print_bill(shown.body, shown.digest, is_accepted=shown.is_accepted)
+    return cli.DONE
+
+
+@group.command()
+@click.argument("period", type=PeriodType())
+@click.option("--preview", is_flag=True, help="Required: Ledger shows, the archive's job closes.")
+@cli.json_option
+@cli.home_option
+def close(period: Period, preview: bool, as_json: bool, home: str | None) -> int:
+    """List what closing a month would seal: each company with its total, or why it gets no bill.
+
+    Example: hivematrix-ledger close 2025-10 --preview
+    """
+    if not preview:
+        raise click.UsageError("add --preview, or close the month with: hivematrix-archive snapshot")
+    totals: dict[str, Decimal] = {}
+    with _ledger(cli.load_settings(LedgerSettings, home)) as ledger:
+        for row in _rows(ledger, period):
+            click.echo(orjson.dumps(row) if as_json else _row_text(row))
+            if "total" in row:
+                totals[row["currency"]] = totals.get(row["currency"], Decimal(0)) + Decimal(row["total"])
+    if not as_json:
+        click.echo(
+            "total: " + (", ".join(f"{amount:f} {currency}" for currency, amount in totals.items()) or "nothing")
+        )
+    return cli.DONE
+
+
+def _rows(ledger: Ledger, period: Period) -> Iterator[dict[str, Any]]:
+    cursor: str | None = ""
+    while cursor is not None:
+        lines, cursor = bills.page(ledger, period, PAGE, cursor)
+        yield from map(_summary, map(orjson.loads, lines))
+
+
+def _summary(document: dict[str, Any]) -> dict[str, Any]:
+    if "totals" not in document:
+        return document
+    names = ("account_number", "invoice_number", "company_name", "currency")
+    return {name: document[name] for name in names} | {"total": document["totals"]["total"]}
+
+
+def _row_text(row: dict[str, Any]) -> str:
+    if "total" in row:
+        return f"{row['invoice_number']}  {row['total']:>14} {row['currency']}  {row['company_name']}"
+    return f"{row['account_number']}  {row['status']}: {row['reason']}"
+
+
+def _print_bill(body: dict[str, Any], digest: str, *, is_accepted: bool) -> None:
+    console = Console(file=sys.stdout)
+    state = "sealed" if is_accepted else "preview"
+    console.print(f"{body['invoice_number']}  {body['company_name']}  {body['period']}  ({state})", markup=False)
+    console.print(f"{body['billing_plan']}, {body['contract_term']}, plan of {body['plan_version']}", markup=False)
+    table = Table("Kind", "Description", box=None, header_style="bold")
+    for name in ("Quantity", "Rate", "Amount"):
+        table.add_column(name, justify="right")
+    table.add_column("Why")
+    for line in body["lines"]:
+        why = f"{line['why']['formula']} ({line['why']['source']})"
+        cells = (line["kind"], line["description"], line["quantity"], line["rate"], line["amount"], why)
+        table.add_row(*map(_plain, cells))
+    console.print(table)
+    console.print(f"total {body['totals']['total']} {body['currency']}, due {body['due_date']}", markup=False)
+    console.print(digest, markup=False)
+
+
+def _plain(text: str) -> str:
+    # Names are a stranger's text: no markup, no line breaks.
+    return text.replace("[", r"\[") if text.isprintable() else repr(text)
+
+
+@contextmanager
+def _ledger(settings: LedgerSettings) -> Iterator[Ledger]:
+    with create_app(settings).app_context():
+        yield Ledger.of(settings)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    cli.run(group, arguments)

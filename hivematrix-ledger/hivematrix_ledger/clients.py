@@ -1,0 +1,170 @@
+"""Ledger's peers: the facts (Codex) and the sealed bills (Archive)."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+from hivematrix_common.config import Settings
+from hivematrix_common.domain.canonical import digest
+from hivematrix_common.domain.period import Period
+from hivematrix_common.peers import PeerClient, PeerError
+
+from hivematrix_ledger.domain.engines import Bill
+
+PAGE = 500
+READ_SECONDS = 120.0
+# A list of accounts in an address stays within the receiver's header limit of 16 KiB, a batch within its body limit.
+_LISTED = 12_000
+_BATCH = 24 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A page of Codex's facts; `next` is the cursor of the following page."""
+
+    companies: list[dict[str, Any]]
+    plans: list[dict[str, Any]]
+    next: str | None
+
+
+class Owned(NamedTuple):
+    """A uid of Codex and the account it belongs to."""
+
+    uid: str
+    account_number: str
+
+
+class Codex:
+    def __init__(self, settings: Settings) -> None:
+        self._peer = PeerClient(settings, "codex", read_seconds=READ_SECONDS)
+
+    def feed(self, period: Period, *, cursor: str = "", limit: int = PAGE) -> Feed:
+        query = {"period": str(period), "limit": limit, "cursor": cursor}
+        companies, headers = self._peer.get_ndjson("/api/billing-inputs", query)
+        plans = companies[0].pop("plans") if companies else []
+        return Feed(companies, plans, headers.get("X-Next-Cursor"))
+
+    def feed_of(self, period: Period, accounts: Sequence[str]) -> Feed:
+        """The facts of `accounts`; those that Codex does not know are missing."""
+        companies: list[dict[str, Any]] = []
+        plans: list[dict[str, Any]] = []
+        for some in _listable(accounts):
+            query = {"period": str(period), "limit": PAGE, "accounts": ",".join(some)}
+            found, _ = self._peer.get_ndjson("/api/billing-inputs", query)
+            plans = found[0].pop("plans") if found else plans
+            companies += found
+        return Feed(companies, plans, None)
+
+    def accounts(self) -> Iterator[str]:
+        """Every company's account number, in order."""
+        for page in self._pages("/api/companies"):
+            for company in page["companies"]:
+                yield company["account_number"]
+
+    def owners(self) -> Iterator[tuple[str, Owned]]:
+        """Every asset and contact, with its kind."""
+        for page in self._pages("/api/companies/bulk"):
+            for company in page["companies"]:
+                account = company["company"]["account_number"]
+                for kind in ("assets", "contacts"):
+                    for row in company[kind]:
+                        yield kind, Owned(row["uid"], account)
+
+    def plans(self) -> list[dict[str, Any]]:
+        """Every plan version."""
+        found: list[dict[str, Any]] = self._peer.get_json("/billing-plans/api/plans")["plans"]
+        return found
+
+    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._peer.get_json(path, {"limit": PAGE, "cursor": cursor})
+            yield page
+            cursor = page["next"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed bill: its body and the archive's receipt for it."""
+
+    body: dict[str, Any]
+    receipt: dict[str, Any]
+
+
+class Archive:
+    def __init__(self, settings: Settings) -> None:
+        self._peer = PeerClient(settings, "archive", read_seconds=READ_SECONDS)
+
+    def sealed(self, period: str, accounts: Sequence[str]) -> dict[str, Sealed]:
+        """The invoices of `accounts` that are sealed, by account; corrections are not among them."""
+        found: dict[str, Sealed] = {}
+        for some in _listable(accounts):
+            query = {"period": period, "accounts": ",".join(some), "bodies": 1}
+            rows, _ = self._peer.get_ndjson("/api/snapshots/sealed", query)
+            for row in rows:
+                if row["kind"] == "invoice" and row["revision"] == 0:
+                    found[row["account_number"]] = Sealed(row.pop("document"), row)
+        return found
+
+    def seal(self, bills: Sequence[Bill], meta: dict[str, str | None]) -> Iterator[tuple[Bill, dict[str, Any]]]:
+        """Each bill with the archive's answer: a receipt with its status, or `refused` and why.
+
+        PeerError when it cannot be known what became of the rest.
+        """
+        told = orjson.dumps(meta)
+        for batch in _batches(bills):
+            key = hashlib.sha256(b"".join([told, *(bill.digest.encode() for bill in batch)])).hexdigest()
+            answers = self._peer.post_ndjson("/api/snapshots/batch", map(_line_with(told), batch), key=f"seal-{key}")
+            if len(answers) != len(batch):
+                raise PeerError("archive", f"{len(answers)} answers to {len(batch)} bills", retryable=True)
+            yield from zip(batch, answers, strict=True)
+
+    def body(self, invoice_number: str, expected: str) -> bytes:
+        """The exact sealed bytes; PeerError when their digest is not the `expected` one."""
+        data = self._peer.get(f"/api/snapshot/{invoice_number}/body").content
+        if digest(data) != expected:
+            raise PeerError("archive", f"{invoice_number} is sealed as {digest(data)}, not {expected}", retryable=False)
+        return data
+
+    def csv(self, invoice_number: str) -> bytes:
+        return self._peer.get(f"/api/snapshot/{invoice_number}/csv").content
+
+
+def _line_with(told: bytes) -> Callable[[Bill], bytes]:
+    meta = orjson.Fragment(told)
+
+    def line(bill: Bill) -> bytes:
+        body = orjson.Fragment(bill.data)
+        return orjson.dumps({"body": body, "csv": bill.csv, "digest": bill.digest, "meta": meta})
+
+    return line
+
+
+def _listable(accounts: Iterable[str]) -> Iterator[list[str]]:
+    """The accounts in parts that fit into an address."""
+    part: list[str] = []
+    size = 0
+    for account in accounts:
+        if part and (size + len(account) >= _LISTED or len(part) == PAGE):
+            yield part
+            part, size = [], 0
+        part.append(account)
+        size += len(account) + 1
+    if part:
+        yield part
+
+
+def _batches(bills: Iterable[Bill]) -> Iterator[list[Bill]]:
+    part: list[Bill] = []
+    size = 0
+    for bill in bills:
+        length = len(bill.data) + len(bill.csv)
+        if part and size + length > _BATCH:
+            yield part
+            part, size = [], 0
+        part.append(bill)
+        size += length
+    if part:
+        yield part

@@ -1,0 +1,35 @@
+"""Use cases: load, call the domain, save, commit once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hivematrix_common.errors import Problem
+
+from hivematrix_ledger.clients import Archive, Codex
+from hivematrix_ledger.config import LedgerSettings
+from hivematrix_ledger.domain.engines import NoBill
+from hivematrix_ledger.domain.inputs import Defaults
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the use cases need beside the session: the peers, and how companies that say nothing are billed."""
+
+    codex: Codex
+    archive: Archive
+    defaults: Defaults
+
+    @classmethod
+    def of(cls, settings: LedgerSettings) -> "Ledger":
+        billing = settings.billing
+        defaults = Defaults(billing.timezone, billing.currency, settings.invoice.payment_terms_days)
+        return cls(Codex(settings), Archive(settings), defaults)
+
+
+def no_company(account: str) -> Problem:
+    return Problem("not_found", f"There is no company {account}.")
+
+
+def no_bill(outcome: NoBill) -> dict[str, Any]:
+    """How a company without a bill stands in every answer."""
+    return {"account_number": outcome.account_number, "status": outcome.status, "reason": outcome.reason}

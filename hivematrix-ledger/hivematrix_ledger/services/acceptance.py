@@ -1,0 +1,254 @@
+"""Accepting bills: what the archive has sealed is recorded from the sealed body, the rest is computed and sealed.
+
+Each step can be repeated and interrupted anywhere. While a page is worked on, nobody else accepts bills of its
+accounts. A bill is noted before it is sent and forgotten with its acceptance; what a dead process left noted is asked
+of the archive first, so that no hour and no prepaid hour of a sealed bill is given out again.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from flask import Response
+from hivematrix_common import clock, idempotency
+from hivematrix_common.domain.period import Period
+from hivematrix_common.errors import FieldError, Problem
+from hivematrix_common.failpoints import failpoint
+from hivematrix_common.metrics import stage
+from hivematrix_common.peers import PeerError
+from sqlalchemy.orm import Session
+
+from hivematrix_ledger import store
+from hivematrix_ledger.clients import Sealed
+from hivematrix_ledger.domain.acceptance import Acceptance
+from hivematrix_ledger.domain.differences import differences
+from hivematrix_ledger.domain.engines import Bill, NoBill
+from hivematrix_ledger.services import Ledger, bills, no_company
+from hivematrix_ledger.store import acceptances, previews
+
+KEYS = "idempotency_keys"
+BAD_REQUEST = 400
+_log = logging.getLogger("hivematrix.ledger")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who accepts what. `digests` are those of the bills they were shown, by account."""
+
+    period: Period
+    by: str
+    notes: str | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one company: sealed, already (sealed), skipped or failed. A `retryable` failure may pass."""
+
+    account_number: str
+    status: str
+    invoice_number: str | None = None
+    total: str | None = None
+    reason: str | None = None
+    retryable: bool = False
+    problem: Problem | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        names = ("account_number", "status", "invoice_number", "total", "reason")
+        found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.status == "failed":
+            found["retryable"] = self.retryable
+        if self.problem:
+            found |= {"code": self.problem.code, **self.problem.extra}
+        return found
+
+
+def accept(
+    ledger: Ledger, asked: Asked, accounts: Sequence[str], respond: Callable[[list[Result]], Response]
+) -> Response:
+    """Accept a page of bills; `respond` makes the answer that the request's idempotency key keeps."""
+    require_ended(ledger, asked.period)
+    with store.exclusive(accounts) as session:
+        keyed = idempotency.claim(session, KEYS)
+        if isinstance(keyed, Response):
+            return keyed
+        results = _Page(ledger, session, asked, accounts).accept()
+        answer = respond(results)
+        if answer.status_code < BAD_REQUEST:  # a refusal may pass, so the same key may ask again
+            idempotency.store(session, keyed, answer)
+        failpoint("accept-answer-stored")
+        session.commit()
+        failpoint("accept-committed")
+    return answer
+
+
+def accept_all(ledger: Ledger, asked: Asked, size: int) -> list[Result]:
+    """Accept every company's bill, page by page."""
+    require_ended(ledger, asked.period)
+    accounts = list(ledger.codex.accounts())
+    results: list[Result] = []
+    for first in range(0, len(accounts), size):
+        page = accounts[first : first + size]
+        with store.exclusive(page) as session:
+            results += _Page(ledger, session, asked, page).accept()
+            session.commit()
+    return results
+
+
+def require_ended(ledger: Ledger, period: Period) -> None:
+    zone = ledger.defaults.zone
+    if not period.has_ended(clock.now(), zone):
+        message = f"{period} has not ended in {zone.key}"
+        raise Problem("period_open", f"{message}.", fields=[FieldError("period", message)])
+
+
+class _Page:
+    """One page under its accounts' locks. The caller commits what was recorded last, with its answer."""
+
+    def __init__(self, ledger: Ledger, session: Session, asked: Asked, accounts: Sequence[str]) -> None:
+        self.ledger, self.session, self.asked = ledger, session, asked
+        self.accounts = list(dict.fromkeys(accounts))
+        self.period = str(asked.period)
+        self.results: dict[str, Result] = {}
+
+    def accept(self) -> list[Result]:
+        try:
+            self._take_accepted()
+            if self.rest:
+                self._take_sealed()
+            if self.rest:
+                self._seal(self._computed())
+        except PeerError as error:
+            for account in self.rest:
+                self._failed(account, error, retryable=error.retryable)
+        return [self.results[account] for account in self.accounts]
+
+    @property
+    def rest(self) -> list[str]:
+        return [account for account in self.accounts if account not in self.results]
+
+    def _take_accepted(self) -> None:
+        for account, row in acceptances.of_period(self.session, self.period, self.accounts).items():
+            if self._is_as_shown(account, row.body_sha256, partial(self._sealed_body, account)):
+                total = format(row.total, "f")
+                self.results[account] = Result(account, "already", row.invoice_number, total)
+
+    def _take_sealed(self) -> None:
+        """Record what the archive has and Ledger has not; settle what a dead process left noted."""
+        left = acceptances.sent(self.session, self.rest)
+        self.session.commit()
+        mine = self._sealed_of(self.period, self.rest)
+        failpoint("accept-asked")
+        found = list(mine.values())
+        for period in sorted({period for _, period in left} - {self.period}):
+            found += self._sealed_of(period, [account for account, of in left if of == period]).values()
+        self._record(found, left)
+        self.session.commit()
+        failpoint("accept-settled")
+        for account, sealed in mine.items():
+            self._take(account, sealed)
+
+    def _sealed_of(self, period: str, accounts: Sequence[str]) -> dict[str, Sealed]:
+        return self.ledger.archive.sealed(period, accounts)
+
+    def _computed(self) -> list[Bill]:
+        """The bills to seal; for the other companies it is settled why they have none."""
+        with stage("feed"):
+            feed = self.ledger.codex.feed_of(self.asked.period, self.rest)
+        failpoint("accept-fed")
+        outcomes = bills.compute(self.session, self.ledger, self.asked.period, feed)
+        failpoint("accept-computed")
+        computed = []
+        for outcome in outcomes:
+            if isinstance(outcome, NoBill):
+                status = "skipped" if outcome.status == "skipped" else "failed"
+                self.results[outcome.account_number] = Result(outcome.account_number, status, reason=outcome.reason)
+            elif self._is_as_shown(outcome.account_number, outcome.digest, partial(_body, outcome)):
+                computed.append(outcome)
+        for account in set(self.rest) - {bill.account_number for bill in computed}:
+            self._failed(account, no_company(account))
+        return computed
+
+    def _seal(self, computed: list[Bill]) -> None:
+        if not computed:
+            return
+        acceptances.note_sent(
+            self.session, self.period, [(bill.account_number, bill.digest) for bill in computed], clock.now()
+        )
+        failpoint("accept-noted")
+        self.session.commit()
+        failpoint("accept-sent")
+        sealed: dict[str, Sealed] = {}
+        try:
+            with stage("seal"):
+                for bill, answer in self.ledger.archive.seal(computed, self._told()):
+                    self._answered(bill, answer, sealed)
+        finally:
+            failpoint("accept-sealed")
+            answered = [(account, self.period) for account in (*sealed, *self.results)]
+            with stage("record"):
+                self._record(sealed.values(), answered)
+            failpoint("accept-recorded")
+        differing = self.rest
+        if differing:
+            self._take_differing(differing)
+
+    def _answered(self, bill: Bill, answer: dict[str, Any], sealed: dict[str, Sealed]) -> None:
+        account = bill.account_number
+        if answer["status"] != "refused":
+            sealed[account] = Sealed(bill.body, answer)
+            total = bill.body["totals"]["total"]
+            self.results[account] = Result(account, answer["status"], bill.invoice_number, total)
+        elif answer["problem"]["code"] != "already_accepted":
+            self._failed(account, Problem("invalid", f"The archive refuses it: {answer['problem']['detail']}"))
+
+    def _take_differing(self, accounts: list[str]) -> None:
+        """Others sealed these with other content meanwhile; theirs is what is accepted."""
+        found = self._sealed_of(self.period, accounts)
+        self._record(found.values(), [(account, self.period) for account in found])
+        for account, sealed in found.items():
+            self._take(account, sealed)
+        for account in self.rest:
+            self._failed(account, Problem("already_accepted", "It is sealed with other content."), retryable=True)
+
+    def _take(self, account: str, sealed: Sealed) -> None:
+        if self._is_as_shown(account, sealed.receipt["body"], partial(_body, sealed)):
+            total = sealed.body["totals"]["total"]
+            self.results[account] = Result(account, "already", sealed.body["invoice_number"], total)
+
+    def _record(self, sealed: Iterable[Sealed], settled: Sequence[tuple[str, str]]) -> None:
+        """Insert the acceptances, and forget the bills noted as sent that are `settled`."""
+        recorded = [Acceptance.of(bill.body, bill.receipt) for bill in sealed]
+        if recorded:
+            asked = self.asked
+            twice = acceptances.record(self.session, recorded, by=asked.by, notes=asked.notes, at=clock.now())
+            if twice:
+                _log.critical("entries are on two bills", extra={"alert": "billed_twice", "entries": twice})
+        if settled:
+            acceptances.forget_sent(self.session, settled)
+
+    def _is_as_shown(self, account: str, digest: str, body: Callable[[], dict[str, Any]]) -> bool:
+        """Whether the bill is the one this person was shown; else what differs becomes its result."""
+        shown = self.asked.digests.get(account)
+        if shown is None or shown == digest:
+            return True
+        previewed = previews.find(self.session, account, self.period, shown)
+        told = differences(previewed, body()) if previewed else []
+        detail = f"The bill shown was {shown}, it is {digest} now."
+        self._failed(account, Problem("digest_mismatch", detail, differences=told))
+        return False
+
+    def _failed(self, account: str, problem: Problem, *, retryable: bool = False) -> None:
+        self.results[account] = Result(account, "failed", reason=problem.detail, retryable=retryable, problem=problem)
+
+    def _sealed_body(self, account: str) -> dict[str, Any]:
+        return self._sealed_of(self.period, [account])[account].body
+
+    def _told(self) -> dict[str, str | None]:
+        return {"created_by": self.asked.by, "notes": self.asked.notes}
+
+
+def _body(bill: Bill | Sealed) -> dict[str, Any]:
+    return bill.body

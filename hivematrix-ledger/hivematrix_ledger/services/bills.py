@@ -1,0 +1,145 @@
+"""Bills as they are: the sealed one of an accepted month, else what the engine makes of today's facts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from hivematrix_common import clock
+from hivematrix_common.database import AnySession
+from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.period import Period
+from hivematrix_common.metrics import stage
+
+from hivematrix_ledger import store
+from hivematrix_ledger.clients import Feed, Sealed
+from hivematrix_ledger.domain.engines import Bill, NoBill, compute_bill
+from hivematrix_ledger.domain.engines.v1.months import index_of, month_of
+from hivematrix_ledger.domain.inputs import Candidates, Page, PlanBook, Rows, build_inputs, candidates
+from hivematrix_ledger.services import Ledger, no_bill, no_company
+from hivematrix_ledger.store import acceptances, inputs, previews
+
+# The accepted months a bill may depend on: a year either way, and two back where unused hours roll over.
+_YEAR = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A bill to show: the body, its exact bytes, their digest. An accepted one has no `csv`: the archive has it."""
+
+    body: dict[str, Any]
+    data: bytes
+    digest: str
+    csv: str | None
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.csv is None
+
+
+def compute(session: AnySession, ledger: Ledger, period: Period, feed: Feed) -> list[Bill | NoBill]:
+    """What the engine makes of each company of a feed page, in its order."""
+    with stage("read"):
+        rows = _rows(session, period, feed)
+    found = {
+        facts["account_number"]: _candidates(ledger, period, facts, rows.accounts[facts["account_number"]])
+        for facts in feed.companies
+    }
+    uids = [entry["uid"] for one in found.values() if isinstance(one, Candidates) for entry in one.entries]
+    with stage("read"):
+        billed = set(uids) - inputs.read_unbilled(session, uids)
+    page = Page(PlanBook(feed.plans), ledger.defaults, rows.asset_overrides, rows.user_overrides, billed)
+    with stage("compute"):
+        return [
+            _bill(period, facts, rows.accounts[facts["account_number"]], found[facts["account_number"]], page)
+            for facts in feed.companies
+        ]
+
+
+def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
+    """One company's bill. What is shown of an open month is kept for a while, to say later what differs."""
+    session = store.session()
+    accepted = acceptances.of_period(session, str(period), [account]).get(account)
+    if accepted:
+        data = ledger.archive.body(accepted.invoice_number, accepted.body_sha256)
+        return Shown(orjson.loads(data), data, accepted.body_sha256, None)
+    outcome = _computed(session, ledger, account, period)
+    if isinstance(outcome, NoBill):
+        return outcome
+    previews.keep(session, account, str(period), digest=outcome.digest, body=outcome.data, now=clock.now())
+    session.commit()
+    return Shown(outcome.body, outcome.data, outcome.digest, outcome.csv)
+
+
+def is_accepted(account: str, period: Period) -> bool:
+    return bool(acceptances.of_period(store.session(), str(period), [account]))
+
+
+def csv(ledger: Ledger, shown: Shown) -> bytes:
+    """The invoice, as sealed when it is."""
+    return shown.csv.encode() if shown.csv is not None else ledger.archive.csv(shown.body["invoice_number"])
+
+
+def page(ledger: Ledger, period: Period, limit: int, cursor: str) -> tuple[list[bytes], str | None]:
+    """A page of companies: each one's body, or why it has none, as JSON; with the next page's cursor."""
+    feed = ledger.codex.feed(period, cursor=cursor, limit=limit)
+    return [_document(outcome) for outcome in settle(ledger, period, feed)], feed.next
+
+
+def settle(ledger: Ledger, period: Period, feed: Feed) -> list[Sealed | Bill | NoBill]:
+    """The outcome of each company of a feed page, in its order."""
+    session = store.session()
+    accounts = [facts["account_number"] for facts in feed.companies]
+    accepted = list(acceptances.of_period(session, str(period), accounts))
+    found: dict[str, Sealed | Bill | NoBill] = {}
+    found |= ledger.archive.sealed(str(period), accepted) if accepted else {}
+    rest = Feed([facts for facts in feed.companies if facts["account_number"] not in found], feed.plans, None)
+    found |= {outcome.account_number: outcome for outcome in compute(session, ledger, period, rest)}
+    return [found[account] for account in accounts]
+
+
+def _document(outcome: Sealed | Bill | NoBill) -> bytes:
+    if isinstance(outcome, NoBill):
+        return orjson.dumps(no_bill(outcome))
+    # A parsed body keeps the order of its members, so these are its canonical bytes again.
+    return outcome.data if isinstance(outcome, Bill) else orjson.dumps(outcome.body)
+
+
+def _computed(session: AnySession, ledger: Ledger, account: str, period: Period) -> Bill | NoBill:
+    feed = ledger.codex.feed_of(period, [account])
+    if not feed.companies:
+        raise no_company(account)
+    [outcome] = compute(session, ledger, period, feed)
+    return outcome
+
+
+def _rows(session: AnySession, period: Period, feed: Feed) -> inputs.PageRows:
+    month = index_of(str(period))
+    worked = [entry["worked_on"][:7] for facts in feed.companies for entry in facts["entries"]]
+    months = inputs.Months(
+        since=min([month_of(month + 1 - _YEAR), *worked]),
+        until=month_of(month + _YEAR - 1),
+        rolled_since=month_of(month + 1 - 2 * _YEAR),
+    )
+    return inputs.read_rows(
+        session,
+        [facts["account_number"] for facts in feed.companies],
+        assets=[row["uid"] for facts in feed.companies for row in facts["assets"]],
+        contacts=[row["uid"] for facts in feed.companies for row in facts["contacts"]],
+        months=months,
+    )
+
+
+def _candidates(ledger: Ledger, period: Period, facts: dict[str, Any], rows: Rows) -> Candidates | NoBill:
+    try:
+        return candidates(period, facts, rows, ledger.defaults.zone)
+    except DomainError as error:
+        return NoBill(facts["account_number"], "unbillable", str(error))
+
+
+def _bill(period: Period, facts: dict[str, Any], rows: Rows, found: Candidates | NoBill, page: Page) -> Bill | NoBill:
+    if isinstance(found, NoBill):
+        return found
+    try:
+        return compute_bill(build_inputs(period, facts, rows, found, page))
+    except DomainError as error:
+        return NoBill(facts["account_number"], "unbillable", str(error))

@@ -1,0 +1,141 @@
+"""Import what an operator adds to the facts: a file states an account's rows whole, twice changes nothing."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from itertools import chain, count
+from typing import Any
+
+from hivematrix_common.domain.money import decimal_text
+from hivematrix_common.domain.vocabulary import RATES
+from hivematrix_common.importing import Reading, Row, Source, stated
+from hivematrix_common.imports import Imported
+
+from hivematrix_ledger import store
+from hivematrix_ledger.clients import Codex
+from hivematrix_ledger.import_tables import TABLES
+from hivematrix_ledger.store import imports
+from hivematrix_ledger.store.imports import Cells
+
+_ITEMS = {"asset_overrides": ("assets", "asset_uid"), "user_overrides": ("contacts", "contact_uid")}
+# Rows without a uid of their own are named by what they say.
+_NAMED = {"manual_assets": ("manual", "hostname"), "manual_users": ("manual", "name"), "line_items": ("item", "name")}
+_log = logging.getLogger("hivematrix.ledger")
+
+
+def import_files(codex: Codex, sources: Sequence[Source], *, partial: bool = False) -> Imported:
+    """Import Ledger's files among `sources` in one transaction.
+
+    Problem `invalid_rows` lists every fault, and then nothing was imported, unless `partial` leaves the bad rows out.
+    """
+    reading = Reading(sources, TABLES)
+    known = _Known(codex, reading)
+    files = {stem: _stated(reading, stem, known) for stem in reading.tables if reading.has(stem)}
+    reading.settle(partial=partial)
+    session = store.session()
+    try:
+        imports.begin(session)
+        counts = {stem: _replace(stem, rows) for stem, rows in files.items()}
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    _log.info("imported", extra={"counts": {stem: changed for stem, (_, changed) in counts.items()}})
+    return Imported(counts, reading.faults, reading.warnings)
+
+
+class _Known:
+    """What Codex knows and the files may refer to: accounts, and whose each asset and contact is."""
+
+    def __init__(self, codex: Codex, reading: Reading) -> None:
+        self.accounts: set[str] = set()
+        self.owners: dict[str, dict[str, str]] = {"assets": {}, "contacts": {}}
+        if any(reading.has(stem) for stem in reading.tables if stem not in _ITEMS):
+            self.accounts = set(codex.accounts())
+        if any(reading.has(stem) for stem in _ITEMS):
+            for kind, owned in codex.owners():
+                self.owners[kind][owned.uid] = owned.account_number
+
+
+def _stated(reading: Reading, stem: str, known: _Known) -> dict[str, list[Row]]:
+    """The file's good rows by account."""
+    rows = list(_known_rows(reading, stem, known))
+    if stem == "client_overrides":
+        rows = _without_overlaps(reading, rows)
+    if stem in _ITEMS or stem in {"manual_assets", "manual_users"}:
+        _warn_of_idle_costs(reading, rows)
+    kind, item = _ITEMS.get(stem, (None, "account_number"))
+    return stated(rows, lambda row: known.owners[kind][row.values[item]] if kind else row.values[item])
+
+
+def _known_rows(reading: Reading, stem: str, known: _Known) -> Iterable[Row]:
+    kind, column = _ITEMS.get(stem, (None, "account_number"))
+    valid = known.owners[kind] if kind else known.accounts
+    for row in reading.rows(stem):
+        if row.values[column] in valid:
+            yield row
+        else:
+            reading.refuse(row, column, f"there is no {row.values[column]} in Codex")
+
+
+def _without_overlaps(reading: Reading, rows: list[Row]) -> list[Row]:
+    """At most one override for an account, key and period: both rows of an overlap are named."""
+    kept: list[Row] = []
+    by_key: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        values = row.values
+        same = by_key.setdefault((values["account_number"], values["key"]), [])
+        clash = None if row.clears else next((other for other in same if _overlaps(values, other.values)), None)
+        if clash:
+            where = f"{clash.file}:{clash.line}"
+            reading.refuse(row, "from_period", f"overlaps the override of {values['key']} in {where}")
+        else:
+            kept.append(row)
+            if not row.clears:
+                same.append(row)
+    return kept
+
+
+def _overlaps(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return _begins_in_time(one, other) and _begins_in_time(other, one)
+
+
+def _begins_in_time(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """`one` begins before `other` has ended."""
+    return one["from_period"] is None or other["to_period"] is None or bool(one["from_period"] <= other["to_period"])
+
+
+def _warn_of_idle_costs(reading: Reading, rows: list[Row]) -> None:
+    for row in rows:
+        if row.values.get("custom_cost") is not None and row.values["billing_type"] != "Custom":
+            reading.warn(row, "custom_cost", f"unused: only Custom has a cost, this is {row.values['billing_type']}")
+
+
+def _replace(stem: str, files: dict[str, list[Row]]) -> tuple[int, int]:
+    table = next(table for table in TABLES if table.stem == stem)
+    names = [column.name for column in table.columns]
+    extra = "account_number" if stem in _ITEMS else "uid" if stem in _NAMED else None
+    columns = [names[0], "uid", *names[1:]] if extra == "uid" else [*([extra] if extra else []), *names]
+    cells = {account: list(_cells(stem, account, rows, columns)) for account, rows in files.items()}
+    return sum(map(len, cells.values())), imports.replace(store.session(), stem, columns, cells)
+
+
+def _cells(stem: str, account: str, rows: list[Row], columns: list[str]) -> Iterable[Cells]:
+    taken: set[str] = set()
+    for row in sorted(rows, key=lambda row: str(row.values)):
+        values = row.values | {"account_number": account}
+        if stem in _NAMED:
+            prefix, name = _NAMED[stem]
+            values["uid"] = _free(f"{prefix}:{values[name]}", taken)
+            taken.add(values["uid"])
+        if stem == "client_overrides" and values["key"] in RATES:
+            values["value"] = decimal_text(Decimal(values["value"]).normalize())
+        yield tuple(_stored(values[name]) for name in columns)
+
+
+def _free(uid: str, taken: set[str]) -> str:
+    return next(name for name in chain([uid], (f"{uid}#{n}" for n in count(2))) if name not in taken)
+
+
+def _stored(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | Decimal) else str(value)

@@ -1,0 +1,51 @@
+"""All of Ledger's queries, a handful of statements a page of companies."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import orjson
+from hivematrix_common.database import AnySession
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from hivematrix_ledger.models import db
+
+_LOCK = text(
+    "SELECT pg_advisory_lock(hashtextextended('account ' || account, 0))"
+    " FROM json_array_elements_text(:accounts) WITH ORDINALITY AS listed (account, place) ORDER BY place"
+)
+
+
+def session() -> AnySession:
+    """The request's session."""
+    return db.session
+
+
+def listed(values: Sequence[str]) -> str:
+    """A parameter for json_array_elements_text: one text, however many values."""
+    return orjson.dumps(values).decode()
+
+
+@contextmanager
+def exclusive(accounts: Sequence[str]) -> Iterator[Session]:
+    """A session of its own while nobody else accepts bills of `accounts`; its commits keep the locks.
+
+    The locks belong to the connection: they go when the process dies.
+    """
+    with db.engine.connect() as connection, Session(connection) as own:
+        try:
+            own.execute(_LOCK, {"accounts": listed(sorted(set(accounts)))})
+            own.commit()
+            yield own
+        finally:
+            _release(connection, own)
+
+
+def _release(connection: Connection, own: Session) -> None:
+    try:
+        own.rollback()
+        own.execute(text("SELECT pg_advisory_unlock_all()"))
+        own.commit()
+    except DBAPIError:
+        connection.invalidate()

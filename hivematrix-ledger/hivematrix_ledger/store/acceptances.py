@@ -1,0 +1,94 @@
+"""Accepted bills, the entries they hold, and bills on their way to the archive."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from hivematrix_common.database import AnySession
+from sqlalchemy import Row, text
+
+from hivematrix_ledger.domain.acceptance import Acceptance
+
+from . import listed
+
+_OF_PERIOD = text(
+    "SELECT account_number, invoice_number, body_sha256, trim_scale(total) AS total, currency, log_index, sealed_at"
+    " FROM acceptances WHERE period = :period AND account_number IN (SELECT json_array_elements_text(:accounts))"
+)
+_SENT = text(
+    "SELECT account_number, period FROM sealing WHERE account_number IN (SELECT json_array_elements_text(:accounts))"
+)
+_NOTE_SENT = text(
+    "INSERT INTO sealing (account_number, period, body_sha256, sent_at)"
+    " SELECT account_number, :period, body_sha256, :sent_at"
+    " FROM json_to_recordset(:bills) AS b (account_number text, body_sha256 text)"
+    " ON CONFLICT (account_number, period)"
+    " DO UPDATE SET body_sha256 = excluded.body_sha256, sent_at = excluded.sent_at"
+)
+_FORGET_SENT = text(
+    "DELETE FROM sealing USING json_to_recordset(:bills) AS b (account_number text, period text)"
+    " WHERE sealing.account_number = b.account_number AND sealing.period = b.period"
+)
+_COLUMNS = (
+    ("account_number", "text"),
+    ("period", "text"),
+    ("invoice_number", "text"),
+    ("body_sha256", "text"),
+    ("currency", "text"),
+    ("total", "numeric"),
+    ("prepaid_monthly", "numeric"),
+    ("prepaid_taken", "jsonb"),
+    ("prepaid_pool", "numeric"),
+    ("log_index", "bigint"),
+    ("sealed_at", "timestamptz"),
+    ("checkpoint", "text"),
+)
+_NAMES = ", ".join(name for name, _ in _COLUMNS)
+_RECORD = text(
+    f"INSERT INTO acceptances ({_NAMES}, accepted_by, notes, accepted_at)"  # noqa: S608 - our own names
+    f" SELECT {_NAMES}, :accepted_by, :notes, :accepted_at"
+    f" FROM json_to_recordset(:bills) AS b ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS)})"
+)
+_RECORD_ENTRIES = text(
+    "INSERT INTO accepted_entries (uid, account_number, period)"
+    " SELECT uid, b.account_number, b.period"
+    " FROM json_to_recordset(:bills) AS b (account_number text, period text, entries json),"
+    " LATERAL json_array_elements_text(entries) AS listed (uid)"
+    " ON CONFLICT (uid) DO NOTHING"
+)
+
+
+def of_period(session: AnySession, period: str, accounts: Sequence[str]) -> dict[str, Row[Any]]:
+    """The period's accepted bills among `accounts`."""
+    rows = session.execute(_OF_PERIOD, {"period": period, "accounts": listed(accounts)})
+    return {row.account_number: row for row in rows}
+
+
+def sent(session: AnySession, accounts: Sequence[str]) -> list[tuple[str, str]]:
+    """Account and period of bills that were sent to the archive and neither recorded nor forgotten since."""
+    return [(row.account_number, row.period) for row in session.execute(_SENT, {"accounts": listed(accounts)})]
+
+
+def note_sent(session: AnySession, period: str, bills: Iterable[tuple[str, str]], at: datetime) -> None:
+    """`bills` are accounts with their body's digest."""
+    rows = [{"account_number": account, "body_sha256": digest} for account, digest in bills]
+    session.execute(_NOTE_SENT, {"period": period, "bills": _json(rows), "sent_at": at})
+
+
+def forget_sent(session: AnySession, bills: Iterable[tuple[str, str]]) -> None:
+    """`bills` are accounts with their period."""
+    rows = [{"account_number": account, "period": period} for account, period in bills]
+    session.execute(_FORGET_SENT, {"bills": _json(rows)})
+
+
+def record(session: AnySession, bills: Sequence[Acceptance], *, by: str, notes: str | None, at: datetime) -> int:
+    """Insert the acceptances and their entries; returns how many entries another bill holds already."""
+    rows = _json([bill.as_row() for bill in bills])
+    session.execute(_RECORD, {"bills": rows, "accepted_by": by, "notes": notes, "accepted_at": at})
+    inserted: int = session.execute(_RECORD_ENTRIES, {"bills": rows}).rowcount  # type: ignore[attr-defined]
+    return sum(len(bill.entries) for bill in bills) - inserted
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()

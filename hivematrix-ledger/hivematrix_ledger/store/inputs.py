@@ -1,0 +1,106 @@
+"""What Ledger itself knows of a page's companies, as the engine's inputs take it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+from hivematrix_common.database import AnySession
+from sqlalchemy import text
+
+from hivematrix_ledger.domain.inputs import Document, Rows
+
+from . import listed
+
+# One column a table, its rows as JSON in the engine's own spelling.
+_ROWS = text("""
+WITH page AS MATERIALIZED (SELECT json_array_elements_text(:accounts) AS account_number)
+SELECT
+    (SELECT coalesce(json_agg(y), '[]')::text FROM (
+        SELECT account_number, key, value, from_period, to_period
+        FROM client_overrides JOIN page USING (account_number)) y) AS overrides,
+    (SELECT coalesce(json_agg(y), '[]')::text FROM (
+        SELECT account_number, uid, 'manual' AS source, hostname, billing_type,
+            trim_scale(custom_cost)::text AS custom_cost
+        FROM manual_assets JOIN page USING (account_number)) y) AS manual_assets,
+    (SELECT coalesce(json_agg(y), '[]')::text FROM (
+        SELECT account_number, uid, 'manual' AS source, name, true AS active, null AS active_from, null AS active_to,
+            billing_type, trim_scale(custom_cost)::text AS custom_cost
+        FROM manual_users JOIN page USING (account_number)) y) AS manual_users,
+    (SELECT coalesce(json_agg(y), '[]')::text FROM (
+        SELECT account_number, uid, name, description, kind, trim_scale(fee)::text AS fee, period, month,
+            from_period, to_period
+        FROM line_items JOIN page USING (account_number)) y) AS line_items,
+    (SELECT coalesce(json_agg(y), '[]')::text FROM (
+        SELECT account_number, trim_scale(monthly)::text AS monthly, trim_scale(yearly)::text AS yearly,
+            pool_year, rollover_months
+        FROM prepaid_hours JOIN page USING (account_number)) y) AS prepaid,
+    (SELECT coalesce(json_agg(y), '[]')::text FROM (
+        SELECT account_number, category, trim_scale(percent)::text AS percent
+        FROM tax_rates JOIN page USING (account_number)) y) AS tax_rates,
+    (SELECT coalesce(json_agg(y), '[]')::text FROM (
+        SELECT account_number, period, 'accepted' AS state, trim_scale(prepaid_monthly)::text AS monthly,
+            prepaid_taken AS taken, trim_scale(prepaid_pool)::text AS pool
+        FROM acceptances JOIN page USING (account_number)
+        WHERE period <= :until AND (period >= :since OR period >= :rolled_since AND account_number IN (
+            SELECT account_number FROM prepaid_hours WHERE rollover_months > 0))) y) AS accepted,
+    (SELECT coalesce(json_agg(y), '[]')::text FROM (
+        SELECT asset_uid, billing_type, trim_scale(custom_cost)::text AS custom_cost FROM asset_overrides
+        WHERE asset_uid IN (SELECT json_array_elements_text(:assets))) y) AS asset_overrides,
+    (SELECT coalesce(json_agg(y), '[]')::text FROM (
+        SELECT contact_uid, billing_type, trim_scale(custom_cost)::text AS custom_cost FROM user_overrides
+        WHERE contact_uid IN (SELECT json_array_elements_text(:contacts))) y) AS user_overrides
+""")
+_UNBILLED = text(
+    "SELECT uid FROM json_array_elements_text(:uids) AS asked (uid)"
+    " WHERE NOT EXISTS (SELECT FROM accepted_entries WHERE accepted_entries.uid = asked.uid)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Months:
+    """Which accepted months are read; from `rolled_since` on where unused hours roll over."""
+
+    since: str
+    until: str
+    rolled_since: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageRows:
+    """By account, and the overrides of single items by their uid."""
+
+    accounts: Mapping[str, Rows]
+    asset_overrides: Mapping[str, Document]
+    user_overrides: Mapping[str, Document]
+
+
+def read_rows(
+    session: AnySession,
+    accounts: Sequence[str],
+    *,
+    assets: Sequence[str],
+    contacts: Sequence[str],
+    months: Months,
+) -> PageRows:
+    """Everything in one statement."""
+    values = {"accounts": listed(accounts), "assets": listed(assets), "contacts": listed(contacts)}
+    row = session.execute(_ROWS, values | asdict(months)).one()
+    found = {account: Rows() for account in accounts}
+    for name in ("overrides", "manual_assets", "manual_users", "line_items", "tax_rates"):
+        for document in orjson.loads(getattr(row, name)):
+            getattr(found[document.pop("account_number")], name).append(document)
+    for document in orjson.loads(row.prepaid):
+        found[document.pop("account_number")].prepaid = document
+    for document in orjson.loads(row.accepted):
+        found[document.pop("account_number")].accepted[document["period"]] = document
+    return PageRows(found, _by("asset_uid", row.asset_overrides), _by("contact_uid", row.user_overrides))
+
+
+def read_unbilled(session: AnySession, uids: Sequence[str]) -> set[str]:
+    """Those of the entries that no accepted bill holds."""
+    return set(session.scalars(_UNBILLED, {"uids": listed(uids)})) if uids else set()
+
+
+def _by(name: str, rows: Any) -> dict[str, Document]:
+    return {document[name]: document for document in orjson.loads(rows)}
