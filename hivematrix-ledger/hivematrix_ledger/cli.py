@@ -38,7 +38,7 @@ class PeriodType(click.ParamType[Period]):
 
 def _import(settings: LedgerSettings, sources: Sequence[Source], partial: bool) -> Imported:
     with _ledger(settings) as ledger:
-        return import_files(ledger.codex, sources, partial=partial)
+        return import_files(ledger, sources, partial=partial)
 
 
 group.add_command(

@@ -138,7 +138,7 @@ def import_rows(form: ImportForm, query: ImportQuery) -> Response:  # noqa: ARG0
 
 
 def _import(sources: Sequence[Source], partial: bool) -> Imported:
-    return import_files(_ledger().codex, sources, partial=partial)
+    return import_files(_ledger(), sources, partial=partial)
 
 
 def _invoice(account: str, period: Period) -> Response:

@@ -8,12 +8,13 @@ from typing import Any
 
 from hivematrix_common.domain.money import decimal_text
 from hivematrix_common.domain.vocabulary import RATES
-from hivematrix_common.importing import Reading, Row, Source, stated
+from hivematrix_common.importing import Reading, Row, Source, Table, stated
 from hivematrix_common.imports import Imported
 
 from hivematrix_ledger import store
 from hivematrix_ledger.clients import Codex
-from hivematrix_ledger.import_tables import TABLES
+from hivematrix_ledger.import_tables import tables
+from hivematrix_ledger.services import Ledger
 from hivematrix_ledger.store import imports
 from hivematrix_ledger.store.imports import Cells
 
@@ -23,19 +24,19 @@ _NAMED = {"manual_assets": ("manual", "hostname"), "manual_users": ("manual", "n
 _log = logging.getLogger("hivematrix.ledger")
 
 
-def import_files(codex: Codex, sources: Sequence[Source], *, partial: bool = False) -> Imported:
+def import_files(ledger: Ledger, sources: Sequence[Source], *, partial: bool = False) -> Imported:
     """Import Ledger's files among `sources` in one transaction.
 
     Problem `invalid_rows` lists every fault, and then nothing was imported, unless `partial` leaves the bad rows out.
     """
-    reading = Reading(sources, TABLES)
-    known = _Known(codex, reading)
+    reading = Reading(sources, tables(ledger.defaults.zone))
+    known = _Known(ledger.codex, reading)
     files = {stem: _stated(reading, stem, known) for stem in reading.tables if reading.has(stem)}
     reading.settle(partial=partial)
     session = store.session()
     try:
         imports.begin(session)
-        counts = {stem: _replace(stem, rows) for stem, rows in files.items()}
+        counts = {stem: _replace(reading.tables[stem], rows) for stem, rows in files.items()}
         session.commit()
     except BaseException:
         session.rollback()
@@ -111,8 +112,8 @@ def _warn_of_idle_costs(reading: Reading, rows: list[Row]) -> None:
             reading.warn(row, "custom_cost", f"unused: only Custom has a cost, this is {row.values['billing_type']}")
 
 
-def _replace(stem: str, files: dict[str, list[Row]]) -> tuple[int, int]:
-    table = next(table for table in TABLES if table.stem == stem)
+def _replace(table: Table, files: dict[str, list[Row]]) -> tuple[int, int]:
+    stem = table.stem
     names = [column.name for column in table.columns]
     extra = "account_number" if stem in _ITEMS else "uid" if stem in _NAMED else None
     columns = [names[0], "uid", *names[1:]] if extra == "uid" else [*([extra] if extra else []), *names]
