@@ -11,7 +11,6 @@ from typing import Any
 import psutil
 from hivematrix_common import clock, logs, tokens
 from hivematrix_common.config import conf_path
-from hivematrix_common.database import AnySession
 from hivematrix_common.errors import FieldError, Problem
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -51,7 +50,7 @@ def status(settings: HelmSettings, name: str) -> dict[str, Any]:
     return _status(settings, name, mesh.units.get(name) if mesh and mesh.running else None)
 
 
-def operate(session: AnySession, settings: HelmSettings, action: str, name: str, caller: str) -> dict[str, Any]:
+def operate(settings: HelmSettings, action: str, name: str, caller: str) -> dict[str, Any]:
     """Have the supervisor start, stop or restart a service; it answers before the service has done so."""
     _check(name)
     try:
@@ -64,10 +63,10 @@ def operate(session: AnySession, settings: HelmSettings, action: str, name: str,
     _log.info("operated", extra={"operation": action, "unit": name, "caller": caller})
     # A database that is down must not keep anyone from restarting a service: the log above has it in any case.
     try:
-        store.add_operation(session, caller, name, action, logs.trace_id())
-        session.commit()
+        store.add_operation(caller, name, action, logs.trace_id())
+        store.session().commit()
     except SQLAlchemyError as error:
-        session.rollback()
+        store.session().rollback()
         _log.warning("operation not recorded", extra={"reason": str(error).splitlines()[0]})
     return {"success": True, "message": f"{name} is {ACTIONS[action]}", "pid": answer["pid"]}
 

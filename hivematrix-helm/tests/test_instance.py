@@ -2,6 +2,7 @@
 
 import configparser
 import shutil
+from contextlib import nullcontext
 
 import psycopg2
 import pytest
@@ -42,6 +43,13 @@ def home(base, calls, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def without_server(calls, tmp_path, monkeypatch):
+    """As if the databases were there: for what is about files only."""
+    monkeypatch.setattr(instance, "_administrator", lambda *_, **__: nullcontext(None))
+    return tmp_path
+
+
 def confs(home):
     return {path.name: path.read_text() for path in sorted((home / "instance").glob("*.conf"))}
 
@@ -50,7 +58,8 @@ def connect(url):
     return psycopg2.connect(url.replace("+psycopg2", ""))
 
 
-def test_init_writes_every_conf_for_its_owner_only(home):
+def test_init_writes_every_conf_for_its_owner_only(without_server):
+    home = without_server
     initialize(home, Options())
     wanted = sorted([f"{name}.conf" for name in SERVICES] + [f"{name}-owner.conf" for name in SERVICES])
     assert sorted(confs(home)) == wanted
@@ -68,7 +77,8 @@ def test_repeating_it_changes_nothing(home):
     assert confs(home) == before
 
 
-def test_every_peer_has_exactly_the_scopes_it_was_granted(home):
+def test_every_peer_has_exactly_the_scopes_it_was_granted(without_server):
+    home = without_server
     initialize(home, Options())
     for (caller, peer), scopes in GRANTS.items():
         token = Conf(home, caller).section("services")[f"{peer}_token"]
@@ -87,7 +97,8 @@ def test_each_service_reaches_its_database_by_its_conf_and_no_other(home):
             connect(url.replace("ledger_db", "codex_db"))
 
 
-def test_each_service_migrates_itself_and_archive_names_its_log(home, calls):
+def test_each_service_migrates_itself_and_archive_names_its_log(without_server, calls):
+    home = without_server
     initialize(home, Options(public_url="https://billing.example.com/"))
     assert sorted(calls[:4]) == sorted((name, "init-db", "--migrate-only") for name in SERVICES)
     assert calls[4:] == [("archive", "init", "--origin", "billing.example.com/archive/log")]
@@ -109,7 +120,8 @@ def test_a_run_cut_short_is_completed_by_the_next(home, monkeypatch):
     assert Conf(home, "ledger").section("database") == before
 
 
-def test_a_token_registered_but_never_stored_is_replaced(home):
+def test_a_token_registered_but_never_stored_is_replaced(without_server):
+    home = without_server
     initialize(home, Options())
     conf = Conf(home, "ledger")
     kept = {name: value for name, value in conf.section("services").items() if name != "codex_token"}
@@ -120,7 +132,8 @@ def test_a_token_registered_but_never_stored_is_replaced(home):
     assert len([entry for entry in registrations(home, "codex") if entry.caller == "ledger"]) == 1
 
 
-def test_ports_move_together_and_stay_moved(home, monkeypatch):
+def test_ports_move_together_and_stay_moved(without_server, monkeypatch):
+    home = without_server
     initialize(home, Options())
     base_port = free_port() - 100
     monkeypatch.setattr(instance, "POSTGRES_PORT", base_port)
@@ -134,7 +147,8 @@ def test_ports_move_together_and_stay_moved(home, monkeypatch):
     assert Conf(home, "helm").section("postgres")["port"] == str(base_port + 100)
 
 
-def test_what_a_person_wrote_stays(home):
+def test_what_a_person_wrote_stays(without_server):
+    home = without_server
     (home / "instance").mkdir()
     mine = "[database]\nurl = postgresql://me:50%25@db.example.com/codex\n\n[service]\nthreads = 8\n"
     (home / "instance" / "codex.conf").write_text(mine)
@@ -146,14 +160,16 @@ def test_what_a_person_wrote_stays(home):
     assert not (home / "instance" / "codex-owner.conf").exists()
 
 
-def test_time_zone_and_currency_are_the_same_everywhere(home):
+def test_time_zone_and_currency_are_the_same_everywhere(without_server):
+    home = without_server
     initialize(home, Options(timezone="Europe/Berlin", currency="EUR"))
     wanted = {"timezone": "Europe/Berlin", "currency": "EUR"}
     assert all(Conf(home, name).section("billing") == wanted for name in SERVICES)
     assert Billing().currency == "USD"
 
 
-def test_bad_options_are_refused_all_at_once_and_before_anything_is_written(home):
+def test_bad_options_are_refused_all_at_once_and_before_anything_is_written(without_server):
+    home = without_server
     with pytest.raises(ConfigError) as refused:
         initialize(home, Options(timezone="Mars/Olympus", currency="euro", public_url="billing.example.com"))
     assert [fault.partition(":")[0] for fault in refused.value.faults] == ["--timezone", "--currency", "--public-url"]
@@ -171,7 +187,8 @@ def test_another_server_is_used_by_its_administrator_and_not_embedded(base, call
     assert not HelmSettings.load(tmp_path, environ={}, folder=tmp_path).postgres.embedded
 
 
-def test_a_home_with_its_own_server_is_not_pointed_elsewhere(home):
+def test_a_home_with_its_own_server_is_not_pointed_elsewhere(without_server):
+    home = without_server
     initialize(home, Options())
     with pytest.raises(ConfigError, match="has a PostgreSQL of its own"):
         initialize(home, Options(admin_url="postgresql://postgres@db.example.com/postgres"))
@@ -185,7 +202,8 @@ def test_a_step_that_fails_is_named_with_its_words(tmp_path, monkeypatch):
     assert failed.value.code == 78
 
 
-def test_nothing_but_ini_is_written(home):
+def test_nothing_but_ini_is_written(without_server):
+    home = without_server
     initialize(home, Options())
     for path in (home / "instance").glob("*.conf"):
         parser = configparser.RawConfigParser()

@@ -6,7 +6,6 @@ from hivematrix_common.web import Api, json_answer
 
 from hivematrix_helm import services
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.models import db
 from hivematrix_helm.schemas import LogPage, LogQuery, Operated, ServiceList, ServicePath, ServiceStatus, StatusList
 
 api = Api("helm", __name__)
@@ -50,7 +49,7 @@ def log_list(query: LogQuery) -> Response:
 
 
 def _operate(action: str, path: ServicePath) -> Response:
-    return json_answer(services.operate(db.session, _settings(), action, path.service, caller().name))
+    return json_answer(services.operate(_settings(), action, path.service, caller().name))
 
 
 def _settings() -> HelmSettings:
