@@ -85,20 +85,23 @@ def company(session: AnySession, account: str, limit: int, cursor: str) -> dict[
 
 def sealed(session: AnySession, period: Period, accounts: Sequence[str], *, documents: bool) -> Iterator[bytes]:
     """The period's sealed bills, one JSON document each: the receipt, and the exact body as `document` when asked."""
-    for row in store.sealed(session, period.year, period.month, accounts, documents=documents):
-        line = {
-            "account_number": row.company_account_number,
-            "invoice_number": row.invoice_number,
-            "kind": row.kind,
-            "revision": row.revision,
-            "body": row.body_sha256,
-            "log_index": row.log_index,
-            "sealed_at": instant_text(row.archived_at),
-            "checkpoint": row.checkpoint,
-        }
-        if documents:
-            line["document"] = orjson.Fragment(bytes(row.body))
-        yield orjson.dumps(line)
+    # The rows are here before the answer begins: while it is sent there is no session any more.
+    rows = store.sealed(session, period.year, period.month, accounts, documents=documents)
+    return (orjson.dumps(_sealed_line(row, documents=documents)) for row in rows)
+
+
+def _sealed_line(row: Any, *, documents: bool) -> dict[str, Any]:
+    line = {
+        "account_number": row.company_account_number,
+        "invoice_number": row.invoice_number,
+        "kind": row.kind,
+        "revision": row.revision,
+        "body": row.body_sha256,
+        "log_index": row.log_index,
+        "sealed_at": instant_text(row.archived_at),
+        "checkpoint": row.checkpoint,
+    }
+    return line | {"document": orjson.Fragment(bytes(row.body))} if documents else line
 
 
 def day_bounds(first: date | None, last: date | None, zone: ZoneInfo) -> tuple[datetime | None, datetime | None]:
