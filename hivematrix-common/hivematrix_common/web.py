@@ -202,8 +202,8 @@ def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None
 
 
 def ndjson_answer(lines: Iterable[bytes], headers: Mapping[str, str] | None = None) -> Response:
-    """One document a line; `lines` come without their line breaks and may be produced while they are sent."""
-    return Response((line + b"\n" for line in lines), headers=headers, mimetype=NDJSON)
+    """One document a line. All are made before the first is sent, so that a fault is a problem and never a cut page."""
+    return Response(b"".join(line + b"\n" for line in lines), headers=headers, mimetype=NDJSON)
 
 
 def ndjson_described(text: str) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def day_bounds(first: date | None, last: date | None, zone: ZoneInfo) -> tuple[d
 def shown(row: Mapping[str, Any], currency: str | None = None) -> dict[str, Any]:
     """A row for JSON: amounts in the currency's digits, other decimals plain, dates and instants in ISO 8601."""
     digits = minor_digits(currency or row.get("currency") or "USD")
-    return {name: _shown(name, value, digits) for name, value in row.items()}
+    return {str(name): _shown(name, value, digits) for name, value in row.items()}
 
 
 def _shown(name: str, value: Any, digits: int) -> Any:
