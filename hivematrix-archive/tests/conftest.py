@@ -4,7 +4,13 @@ import csv
 from decimal import Decimal
 from io import StringIO
 
+import orjson
 import pytest
+from flask import Response
+from hivematrix_archive.app import create_app
+from hivematrix_archive.config import ArchiveSettings
+from hivematrix_archive.services import log, sealing, session
+from hivematrix_archive.services.sealing import Sealer
 from hivematrix_common.domain.canonical import canonical, digest
 from hivematrix_common.domain.period import Period
 
@@ -104,3 +110,48 @@ def resigned():
         return request | {"digest": digest(canonical(request["body"]))}
 
     return mend
+
+
+@pytest.fixture
+def make_archive(service, set_clock):
+    """make_archive(isolation, sections): the service on 1 December 2025, its log begun."""
+
+    def make(isolation="savepoint", sections=None):
+        set_clock("2025-12-01T02:00:07Z")
+        made = service(ArchiveSettings, create_app, sections, isolation)
+        log.begin(session(), made.app.extensions["hivematrix_outside"], "archive.example.com/log")
+        return made
+
+    return make
+
+
+@pytest.fixture
+def archive(make_archive):
+    """For tests that need one connection; their work is rolled back."""
+    return make_archive()
+
+
+@pytest.fixture
+def own_archive(make_archive):
+    """For tests that need several connections or the owner: a database of its own."""
+    return make_archive("copy")
+
+
+@pytest.fixture
+def seal():
+    """seal(archive, *requests) -> outcomes of one batch, sealed in the name of `ledger`."""
+
+    def go(archive, *requests, key=None):
+        kept = []
+
+        def respond(outcomes):
+            kept.extend(outcomes)
+            return Response(str(len(outcomes)))
+
+        outside = archive.app.extensions["hivematrix_outside"]
+        sealer = Sealer(outside, archive.settings.billing.timezone, "ledger", key)
+        with archive.app.test_request_context():
+            sealing.seal(session(), sealer, [orjson.dumps(request) for request in requests], respond)
+        return kept
+
+    return go

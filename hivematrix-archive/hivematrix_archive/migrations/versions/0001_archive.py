@@ -170,9 +170,9 @@ ALTER TABLE archive_data.bodies ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_company ON billing_snapshots FOR SELECT TO archive_client
     USING (company_account_number = current_setting('hivematrix.account_number', true));
 CREATE POLICY own_company ON snapshot_line_items FOR SELECT TO archive_client
-    USING (EXISTS (SELECT FROM billing_snapshots s WHERE s.id = snapshot_id));
+    USING (EXISTS (SELECT FROM billing_snapshots s WHERE s.id = snapshot_line_items.snapshot_id));
 CREATE POLICY own_company ON archive_data.bodies FOR SELECT TO archive_client
-    USING (EXISTS (SELECT FROM billing_snapshots s WHERE s.id = log_index + 1));
+    USING (EXISTS (SELECT FROM billing_snapshots s WHERE s.log_index = bodies.log_index));
 """
 
 KEPT = (
