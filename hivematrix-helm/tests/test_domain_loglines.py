@@ -73,6 +73,8 @@ def test_times_are_spans_or_instants():
     assert before("2025-11-01T12:00", NOON) == NOON
     with pytest.raises(ValueError, match="expected a time such as"):
         before("yesterday", NOON)
+    with pytest.raises(ValueError, match="expected a time such as"):
+        before("0001-01-01T00:00+14:00", NOON)
 
 
 def test_scopes_go_to_the_services_they_name_and_logs_to_helm():

@@ -10,7 +10,10 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 def instant(text: str) -> datetime:
     """An ISO 8601 date or instant, aware; UTC when it names no offset."""
     found = datetime.fromisoformat(text)
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    try:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError(f"out of range: {text}") from None
 
 
 def before(text: str, now: datetime) -> datetime:
