@@ -271,18 +271,41 @@ class World:
         return {line["account_number"]: line for line in map(orjson.loads, lines)}
 
     def rows(self, statement):
-        with self.ledger.db.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(statement))]
+        session = self.ledger.db.session
+        try:
+            return [tuple(row) for row in session.execute(text(statement))]
+        finally:
+            session.rollback()
+
+    def put(self, table, *values):
+        """A row as an import would leave it."""
+        self.ledger.db.session.execute(text(f"INSERT INTO {table} VALUES {values}".replace("None", "NULL")))
+        self.ledger.db.session.commit()
 
 
 @pytest.fixture
-def world(service, fake_peer, set_clock, case):
-    """Ledger on a database of its own, with the company of the worked vectors in Codex."""
-    set_clock("2025-11-02T10:00:00Z")
-    codex, archive = FakeCodex(fake_peer("codex")), FakeArchive(fake_peer("archive"))
-    sections = {"services": {"codex_url": codex.peer.url, "archive_url": archive.peer.url}}
-    codex.hold(case)
-    return World(service(LedgerSettings, create_app, sections=sections, isolation="copy"), codex, archive)
+def make_world(service, fake_peer, set_clock, case):
+    """`make_world(isolation=...)`: Ledger between fake peers, with the company of the worked vectors in Codex."""
+
+    def make(isolation="savepoint"):
+        set_clock("2025-11-02T10:00:00Z")
+        codex, archive = FakeCodex(fake_peer("codex")), FakeArchive(fake_peer("archive"))
+        sections = {"services": {"codex_url": codex.peer.url, "archive_url": archive.peer.url}}
+        codex.hold(case)
+        return World(service(LedgerSettings, create_app, sections=sections, isolation=isolation), codex, archive)
+
+    return make
+
+
+@pytest.fixture
+def world(make_world):
+    return make_world()
+
+
+@pytest.fixture
+def own_world(make_world):
+    """One with a database of its own, where several connections are needed."""
+    return make_world("copy")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 
 from flask import Response
 from hivematrix_common import clock, idempotency
+from hivematrix_common.domain.money import decimal_text, minor_digits, round_half_up
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import FieldError, Problem
 from hivematrix_common.failpoints import failpoint
@@ -132,7 +133,7 @@ class _Page:
     def _take_accepted(self) -> None:
         for account, row in acceptances.of_period(self.session, self.period, self.accounts).items():
             if self._is_as_shown(account, row.body_sha256, partial(self._sealed_body, account)):
-                total = format(row.total, "f")
+                total = decimal_text(round_half_up(row.total, minor_digits(row.currency)))
                 self.results[account] = Result(account, "already", row.invoice_number, total)
 
     def _take_sealed(self) -> None:

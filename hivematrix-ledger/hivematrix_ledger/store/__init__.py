@@ -1,7 +1,7 @@
 """All of Ledger's queries, a handful of statements a page of companies."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import orjson
 from hivematrix_common.database import AnySession
@@ -15,6 +15,7 @@ _LOCK = text(
     "SELECT pg_advisory_lock(hashtextextended('account ' || account, 0))"
     " FROM json_array_elements_text(:accounts) WITH ORDINALITY AS listed (account, place) ORDER BY place"
 )
+_UNLOCK = text("SELECT pg_advisory_unlock_all()")
 
 
 def session() -> AnySession:
@@ -33,7 +34,7 @@ def exclusive(accounts: Sequence[str]) -> Iterator[Session]:
 
     The locks belong to the connection: they go when the process dies.
     """
-    with db.engine.connect() as connection, Session(connection) as own:
+    with _connection() as connection, Session(connection, join_transaction_mode="create_savepoint") as own:
         try:
             own.execute(_LOCK, {"accounts": listed(sorted(set(accounts)))})
             own.commit()
@@ -42,10 +43,16 @@ def exclusive(accounts: Sequence[str]) -> Iterator[Session]:
             _release(connection, own)
 
 
+def _connection() -> AbstractContextManager[Connection]:
+    """A connection from the pool; where the request's session is bound to one already, that one."""
+    bind = db.session.get_bind()
+    return nullcontext(bind) if isinstance(bind, Connection) else bind.connect()
+
+
 def _release(connection: Connection, own: Session) -> None:
     try:
         own.rollback()
-        own.execute(text("SELECT pg_advisory_unlock_all()"))
+        own.execute(_UNLOCK)
         own.commit()
     except DBAPIError:
         connection.invalidate()
