@@ -10,14 +10,21 @@ def crash(unit, now, lived=0.0, code=-9):
 def test_a_dead_service_is_started_again_after_1_2_4_up_to_30_seconds():
     unit, delays = Unit(), []
     for _ in range(7):
-        unit = crash(unit, now=unit.due)
+        unit = crash(unit, now=unit.due, code=1)
         delays.append(unit.due - unit.since)
     assert delays == [1, 2, 4, 8, 16, 30, 30]
     assert unit.restarts == 7
 
 
+def test_one_that_is_killed_again_and_again_is_back_soon_each_time():
+    unit = Unit()
+    for _ in range(9):
+        unit = crash(unit, now=unit.due, code=-9)
+    assert unit.due - unit.since == 2
+
+
 def test_a_healthy_minute_clears_the_record():
-    unit = crash(crash(crash(Unit(), 0), 10), 20, lived=HEALTHY_SECONDS)
+    unit = crash(crash(crash(Unit(), 0, code=1), 10, code=1), 20, lived=HEALTHY_SECONDS, code=1)
     assert (unit.failures, unit.due - unit.since) == (1, 1)
 
 

@@ -7,6 +7,7 @@ from typing import Self
 REFUSED_EXIT = 78  # a configuration fault: starting again cannot help
 HEALTHY_SECONDS = 60.0
 LONGEST_DELAY = 30.0
+KILLED_DELAY = 2.0  # who was killed, and did not fail by itself, is back within five seconds however often
 
 
 class State(StrEnum):
@@ -43,7 +44,7 @@ class Unit:
             self,
             state=State.WAITING,
             since=now,
-            due=now + delay(failures),
+            due=now + (delay(failures) if code >= 0 else min(delay(failures), KILLED_DELAY)),
             failures=failures,
             restarts=self.restarts + 1,
             why=f"{ending(code)}: {words}" if words and code > 0 else ending(code),
