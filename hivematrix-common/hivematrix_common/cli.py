@@ -17,6 +17,7 @@ from hivematrix_common.importing import described
 from hivematrix_common.version import VERSION
 
 DONE, FAILED, USAGE, PARTIAL, LOCKED, CONFIGURATION = 0, 1, 2, 3, 75, 78
+_HEADLESS = "Ask nothing; use the owner's connection in instance/."
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
@@ -92,8 +93,8 @@ def service_group(kind: type[Settings], create_app: Callable[[Any], Any], text: 
 
     @group.command("init-db", help=f"Bring the schema to head. Example: hivematrix-{kind.NAME} init-db --migrate-only")
     @home_option
-    @click.option("--migrate-only", is_flag=True, help="Ask nothing; use the owner's connection in instance/.")
-    def init_db(home: str | None, migrate_only: bool) -> int:  # noqa: ARG001 - asking comes with the installer
+    @click.option("--migrate-only", "--headless", "asks_nothing", is_flag=True, help=_HEADLESS)
+    def init_db(home: str | None, asks_nothing: bool) -> int:  # noqa: ARG001 - asking comes with the installer
         revision = migrations.upgrade(owner_url(chosen_home(home), kind.NAME), f"hivematrix_{kind.NAME}")
         say(f"{kind.NAME}: schema at {revision}")
         return DONE

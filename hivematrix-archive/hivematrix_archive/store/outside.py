@@ -43,7 +43,7 @@ def check_signature(public: bytes, message: bytes, signature: bytes) -> bool:
 
 
 class Outside:
-    """One folder. Nothing is read before it is asked for; what was read of the key is kept."""
+    """One folder. Nothing is read before it is asked for; the key is kept, and read again when its files change."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "log"
@@ -52,7 +52,7 @@ class Outside:
         self.checkpoint_file = self.folder / "checkpoints"
         # Whether the database was seen to hold the whole file since this process began.
         self.sound = False
-        self._signer: Signer | None = None
+        self._signer: tuple[tuple[int, int], Signer] | None = None
         self._last: tuple[int, str] | None = None
         self._threads = threading.Lock()
 
@@ -64,17 +64,24 @@ class Outside:
 
     def signer(self) -> Signer | None:
         """The key and its name, or None where no key lies: this process then only reads."""
-        if self._signer is None and self.key_file.exists():
-            if fault := private_file_fault(self.key_file):
-                raise ConfigError([fault])
-            keys = self.keys()
-            if not keys:
-                raise ConfigError([f"{self.vkey_file}: missing beside its key; run: hivematrix-archive init"])
-            private = self.private_key()
-            if private.public_key().public_bytes_raw() != keys[-1].public:
-                raise ConfigError([f"{self.vkey_file}: its last key is not that of {self.key_file}"])
-            self._signer = Signer(keys[-1], private.sign)
-        return self._signer
+        if not self.key_file.exists():
+            return None
+        vkey = self.vkey_file.stat() if self.vkey_file.exists() else None
+        stamp = (self.key_file.stat().st_mtime_ns, vkey.st_mtime_ns if vkey else 0)
+        if self._signer is None or self._signer[0] != stamp:
+            self._signer = (stamp, self._read_signer())
+        return self._signer[1]
+
+    def _read_signer(self) -> Signer:
+        if fault := private_file_fault(self.key_file):
+            raise ConfigError([fault])
+        keys = self.keys()
+        if not keys:
+            raise ConfigError([f"{self.vkey_file}: missing beside its key; run: hivematrix-archive init"])
+        private = self.private_key()
+        if private.public_key().public_bytes_raw() != keys[-1].public:
+            raise ConfigError([f"{self.vkey_file}: its last key is not that of {self.key_file}"])
+        return Signer(keys[-1], private.sign)
 
     def private_key(self) -> Ed25519PrivateKey:
         try:
@@ -104,7 +111,6 @@ class Outside:
 
     def write_keys(self, keys: Sequence[VerifierKey]) -> None:
         write_file(self.vkey_file, "".join(f"{key}\n" for key in keys), 0o644)
-        self._signer = None
 
     def kept(self, path: Path | None = None) -> tuple[list[str], str]:
         """The notes of the checkpoint file and the beginning of one cut short; DomainError names a broken one."""

@@ -1,0 +1,466 @@
+"""Archive over HTTP: who may what, what is answered, and that the log is what other tools expect."""
+
+import json
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from hivematrix_archive.domain.checkpoint import open_checkpoint
+from hivematrix_archive.domain.note import VerifierKey
+from hivematrix_archive.domain.proof import Proof, check_proof
+from hivematrix_archive.models import snapshots
+from hivematrix_archive.services import session
+from hivematrix_archive.store.outside import check_signature
+from hivematrix_common.domain.canonical import canonical, digest
+from sqlalchemy import text
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+PROBLEM = "application/problem+json"
+
+
+def lines(answer):
+    assert answer.status_code == 200, answer.data
+    return [json.loads(line) for line in answer.data.splitlines()]
+
+
+def batch(archive, *requests, person="peer_service", headers=None):
+    data = b"\n".join(orjson.dumps(request) for request in requests)
+    return archive.post("/api/snapshots/batch", person, data=data, headers=NDJSON | (headers or {}))
+
+
+@pytest.fixture
+def sealed(archive, seal, sealing_request):
+    """Four bills: two companies, two months."""
+    requests = [
+        sealing_request("620547", "2025-09", company_name="Contoso & Söhne GmbH"),
+        sealing_request("620547", "2025-10", company_name="Contoso & Söhne GmbH"),
+        sealing_request("183729", "2025-09", rows=[("item", "Backup licence", "1", "10", "10.00")]),
+        sealing_request("183729", "2025-10", rows=[("item", "Consulting", "2", "20", "40.00")], billing_plan="Silver"),
+    ]
+    seal(archive, *requests)
+    archive.requests = {request["body"]["invoice_number"]: request for request in requests}
+    return archive
+
+
+def test_a_bill_is_sealed_and_sealed_again_with_the_same_receipt(archive, sealing_request):
+    first = archive.post("/api/snapshot", "peer_service", json=sealing_request())
+    again = archive.post("/api/snapshot", "peer_service", json=sealing_request())
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json == again.json
+    assert set(first.json) == {"invoice_number", "body", "log_index", "sealed_at", "checkpoint"}
+
+
+def test_the_flat_payload_is_told_where_the_new_shape_stands(archive):
+    flat = {"company_account_number": "620547", "billing_data_json": {}, "invoice_csv": "", "total_amount": "1"}
+    answer = archive.post("/api/snapshot", "peer_service", json=flat)
+    assert (answer.status_code, answer.mimetype) == (422, PROBLEM)
+    assert "no longer taken" in answer.json["detail"]
+    assert "/api/docs" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"period": "2025-12", "invoice_number": "620547-202512"}, 422, "period_open"),
+        ({"format": "hivematrix.snapshot/9"}, 422, "unknown_format"),
+        ({"invoice_number": "620547-202510-C1"}, 409, "conflict"),
+        ({"currency": "dollars"}, 422, "invalid"),
+    ],
+)
+def test_a_bill_that_cannot_be_sealed_is_refused_with_its_code(archive, sealing_request, changes, status, code):
+    answer = archive.post("/api/snapshot", "peer_service", json=sealing_request(**changes))
+    assert (answer.status_code, answer.json["code"], answer.mimetype) == (status, code, PROBLEM)
+    assert answer.json["errors"][0]["field"].startswith("body.")
+
+
+def test_another_bill_under_the_same_number_is_a_conflict_that_says_what_differs(archive, sealing_request):
+    archive.post("/api/snapshot", "peer_service", json=sealing_request())
+    answer = archive.post("/api/snapshot", "peer_service", json=sealing_request(support_level="24x7"))
+    assert (answer.status_code, answer.json["code"]) == (409, "already_accepted")
+    assert {"pointer": "/support_level", "sealed": None, "sent": "24x7"} in answer.json["differences"]
+
+
+def test_a_batch_answers_line_by_line_in_order(archive, sealing_request):
+    answer = batch(archive, sealing_request("1"), sealing_request("2") | {"csv": "x"}, sealing_request("1"))
+    found = lines(answer)
+    assert [line["status"] for line in found] == ["sealed", "refused", "already"]
+    assert answer.mimetype == "application/x-ndjson"
+    assert found[0]["checkpoint"] == found[2]["checkpoint"]
+    assert found[1]["problem"]["code"] == "invalid"
+    assert found[1]["invoice_number"] == "2-202510"
+
+
+def test_a_batch_with_broken_lines_seals_the_others(archive, sealing_request):
+    data = b"{\n\n" + orjson.dumps(sealing_request("1")) + b"\n[]\n"
+    found = lines(archive.post("/api/snapshots/batch", "peer_service", data=data, headers=NDJSON))
+    assert [line["status"] for line in found] == ["refused", "sealed", "refused"]
+    assert found[0]["problem"]["code"] == "bad_request"
+
+
+def test_a_batch_of_too_many_lines_is_refused_whole(archive):
+    answer = archive.post("/api/snapshots/batch", "peer_service", data=b"{}\n" * 1001, headers=NDJSON)
+    assert (answer.status_code, answer.json["code"]) == (413, "body_too_large")
+
+
+def test_a_repeated_key_gets_the_stored_answer_and_another_body_is_refused(archive, sealing_request):
+    keyed = {"Idempotency-Key": "close-2025-10-1"}
+    first = batch(archive, sealing_request("1"), headers=keyed)
+    again = batch(archive, sealing_request("1"), headers=keyed)
+    assert (first.data, again.data) == (first.data, first.data)
+    assert again.headers["Idempotent-Replay"] == "true"
+    other = batch(archive, sealing_request("2"), headers=keyed)
+    assert (other.status_code, other.json["code"]) == (422, "idempotency_mismatch")
+
+
+def test_a_sealed_bill_is_read_back_whole(sealed):
+    request = sealed.requests["620547-202510"]
+    found = sealed.get("/api/snapshot/620547-202510").json
+    assert found["billing_data"] == request["body"]
+    assert (found["total_amount"], found["billable_hours"], found["total_ticket_charges"]) == (
+        "912.50",
+        "3.3333",
+        "500.00",
+    )
+    assert (found["archived_at"], found["invoice_date"]) == ("2025-12-01T02:00:07Z", "2025-10-31")
+    assert (found["body"], found["log_index"], found["notes"]) == (request["digest"], 1, "test")
+
+
+def test_the_exact_bytes_and_the_exact_csv_are_served(sealed):
+    request = sealed.requests["620547-202510"]
+    body = sealed.get("/api/snapshot/620547-202510/body")
+    assert (body.data, body.mimetype) == (canonical(request["body"]), "application/json")
+    csv = sealed.get("/api/snapshot/620547-202510/csv")
+    assert csv.data.decode() == request["csv"]
+    assert csv.headers["Content-Disposition"] == 'attachment; filename="Contoso__Shne_GmbH_2025-10.csv"'
+    assert csv.mimetype == "text/csv"
+
+
+def test_line_items_are_served_in_the_bills_order(sealed):
+    found = sealed.get("/api/snapshot/620547-202510/line-items").json
+    assert [line["amount"] for line in found["line_items"]][-2:] == ["22.50", "500.00"]
+    assert found["line_items"][6]["quantity"] == "3.3333"
+    assert found["line_items"][0]["rate"] == "100"
+
+
+def test_a_proof_downloaded_with_its_body_and_key_holds(sealed):
+    keys = [VerifierKey.parse(line) for line in sealed.get("/log/key").text.splitlines()]
+    proof = sealed.get("/api/snapshot/183729-202509/proof")
+    body = sealed.get("/api/snapshot/183729-202509/body").data
+    assert check_proof(Proof.parse(proof.text), body, keys, check_signature).size == 4
+    assert proof.headers["Content-Disposition"] == 'attachment; filename="183729-202509.tlog-proof"'
+    assert sealed.get("/api/snapshot/183729-202509/proof?size=4").data == proof.data
+    assert sealed.get("/api/snapshot/183729-202509/proof?size=3").status_code == 404
+
+
+@pytest.mark.parametrize("part", ["", "/csv", "/body", "/proof", "/line-items"])
+def test_what_is_not_sealed_is_not_found(sealed, part):
+    answer = sealed.get(f"/api/snapshot/620547-202501{part}")
+    assert (answer.status_code, answer.mimetype) == (404, PROBLEM)
+
+
+def numbers(answer):
+    return [row["invoice_number"] for row in answer.json["results"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["183729-202510", "183729-202509", "620547-202510", "620547-202509"]),
+        ("account_number=620547", ["620547-202510", "620547-202509"]),
+        ("company=contoso", ["620547-202510", "620547-202509"]),
+        ("company=%25", []),
+        ("year=2025&month=9", ["183729-202509", "620547-202509"]),
+        ("month=9&account_number=183729", ["183729-202509"]),
+        ("from_date=2025-12-01", ["183729-202510", "183729-202509", "620547-202510", "620547-202509"]),
+        ("to_date=2025-11-30", []),
+        ("from_date=2025-12-01&to_date=2025-12-01&limit=1", ["183729-202510"]),
+        ("min_total=40&max_total=900", ["183729-202510"]),
+        ("plan=Silver", ["183729-202510"]),
+        ("item=licence", ["183729-202509"]),
+        ("item=srv1", ["620547-202510", "620547-202509"]),
+        ("kind=credit_note", []),
+        ("limit=1&offset=2", ["620547-202510"]),
+    ],
+)
+def test_a_search_finds_what_it_asks_for(sealed, query, found):
+    answer = sealed.get(f"/api/snapshots/search?{query}")
+    assert numbers(answer) == found
+    assert answer.json["total_exact"] is True
+
+
+def test_a_search_answers_under_the_original_names_with_money_as_text(sealed):
+    answer = sealed.get("/api/snapshots/search?limit=1&plan=Gold").json
+    assert (answer["total"], answer["limit"], answer["offset"]) == (3, 1, 0)
+    assert answer["results"] == [
+        {
+            "id": 3,
+            "company_account_number": "183729",
+            "company_name": "Company 183729",
+            "invoice_number": "183729-202509",
+            "billing_year": 2025,
+            "billing_month": 9,
+            "invoice_date": "2025-09-30",
+            "archived_at": "2025-12-01T02:00:07Z",
+            "billing_plan": "Gold",
+            "currency": "USD",
+            "kind": "invoice",
+            "total_amount": "10.00",
+            "user_count": 2,
+            "asset_count": 2,
+        }
+    ]
+
+
+def test_pages_follow_each_other_by_cursor(sealed):
+    seen, cursor = [], ""
+    for _ in range(4):
+        answer = sealed.get(f"/api/snapshots/search?limit=1&cursor={cursor}")
+        seen += numbers(answer)
+        assert answer.json["total"] == 4
+        cursor = answer.json["next"]
+    assert (len(set(seen)), cursor) == (4, None)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(
+            "year=abc",
+            "year=1999",
+            "month=13",
+            "limit=0",
+            "limit=1001",
+            "offset=-1",
+            "from_date=31.12.2025",
+            "cursor=x",
+        ),
+        *(
+            "min_total=1e3",
+            "min_total=ten",
+            "kind=bill",
+            "account_number=a-b",
+            "colour=red",
+            "cursor=99999999999999999999",
+        ),
+        *("company=%00", "company="),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(sealed, query):
+    answer = sealed.get(f"/api/snapshots/search?{query}")
+    assert (answer.status_code, answer.mimetype) == (422, PROBLEM)
+    assert answer.json["errors"]
+
+
+def test_a_company_has_its_bills_newest_period_first(sealed):
+    answer = sealed.get("/api/snapshots/company/620547?limit=1").json
+    assert (answer["company_name"], answer["total_snapshots"]) == ("Contoso & Söhne GmbH", 2)
+    assert [row["invoice_number"] for row in answer["snapshots"]] == ["620547-202510"]
+    rest = sealed.get(f"/api/snapshots/company/620547?cursor={answer['next']}").json
+    assert [row["invoice_number"] for row in rest["snapshots"]] == ["620547-202509"]
+    assert rest["next"] is None
+    nobody = sealed.get("/api/snapshots/company/1").json
+    assert (nobody["company_name"], nobody["total_snapshots"], nobody["snapshots"]) == (None, 0, [])
+
+
+def test_ledger_learns_what_is_sealed_with_the_exact_bodies(sealed):
+    found = lines(sealed.get("/api/snapshots/sealed?period=2025-10&accounts=620547,1&bodies=1", "peer_service"))
+    request = sealed.requests["620547-202510"]
+    assert [line["account_number"] for line in found] == ["620547"]
+    assert canonical(found[0]["document"]) == canonical(request["body"])
+    assert (found[0]["body"], found[0]["kind"], found[0]["revision"]) == (request["digest"], "invoice", 0)
+    everyone = lines(sealed.get("/api/snapshots/sealed?period=2025-10", "peer_service"))
+    assert [line["account_number"] for line in everyone] == ["183729", "620547"]
+    assert "document" not in everyone[0]
+
+
+def test_counts_above_ten_thousand_are_exact_only_where_they_are_cheap(sealed):
+    changed = {
+        "id": "id + n * 10",
+        "log_index": "log_index + n * 10",
+        "invoice_number": "invoice_number || n",
+        "revision": "n",
+    }
+    names = [column.name for column in snapshots.c]
+    values = ", ".join(changed.get(name, name) for name in names)
+    source = f"SELECT {values} FROM billing_snapshots, generate_series(1, 10005) n WHERE id = 1"
+    copy = f"INSERT INTO billing_snapshots ({', '.join(names)}) {source}"
+    session().execute(text(copy))
+    wide = sealed.get("/api/snapshots/search?plan=Gold&limit=1").json
+    assert (wide["total"], wide["total_exact"]) == (10_000, False)
+    month = sealed.get("/api/snapshots/search?year=2025&month=9&limit=1").json
+    assert (month["total"], month["total_exact"]) == (10_007, True)
+    assert sealed.get("/api/snapshots/search?limit=1").json["total"] == 4
+
+
+def test_the_schedule_is_read_and_changed_in_part(archive):
+    before = archive.get("/api/scheduler/config", "peer_service").json["config"]
+    assert (before["day_of_month"], before["hour"], before["last_run_at"]) == (1, 2, None)
+    answer = archive.post("/api/scheduler/config", "admin", json={"hour": 4, "account_numbers": ["620547"]})
+    assert answer.json["config"]["hour"] == 4
+    after = archive.get("/api/scheduler/config", "auditor").json["config"]
+    assert {name for name in after if after[name] != before[name]} == {"hour", "account_numbers", "updated_at"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"day_of_month": 99}, {"hour": 77}, {"hour": "2"}, {"colour": 1}, {"account_numbers": ["a b"]}, []]
+)
+def test_a_schedule_that_makes_no_sense_is_refused(archive, change):
+    assert archive.post("/api/scheduler/config", "admin", json=change).status_code == 422
+
+
+def test_a_month_can_be_ordered_and_its_job_looked_at(archive):
+    woken = []
+    archive.app.extensions["hivematrix_wake"] = lambda: woken.append(1)
+    order = {"year": 2025, "month": 10, "account_numbers": ["620547"]}
+    answer = archive.post("/api/snapshots/bulk/create", "peer_service", json=order)
+    assert (answer.status_code, woken) == (202, [1])
+    job = archive.get(f"/api/scheduler/jobs/{answer.json['job_id']}").json
+    assert (job["status"], job["job_type"], job["target_account_numbers"]) == ("queued", "bulk", ["620547"])
+    assert (job["results"], job["next"], job["triggered_by"]) == ([], None, "peer-service")
+    listed = archive.get("/api/scheduler/jobs").json
+    assert (listed["total"], [row["id"] for row in listed["jobs"]]) == (1, [job["id"]])
+    assert archive.get("/api/scheduler/jobs?status=running").json["total"] == 0
+
+
+def test_an_order_sent_twice_with_one_key_is_one_job(archive):
+    order, keyed = {"year": 2025, "month": 10}, {"Idempotency-Key": "k"}
+    answers = [archive.post("/api/snapshots/bulk/create", "peer_service", json=order, headers=keyed) for _ in "ab"]
+    assert answers[0].json == answers[1].json
+    assert archive.get("/api/scheduler/jobs").json["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("order", "code"),
+    [
+        ({"year": 2025, "month": 12}, "period_open"),
+        ({"year": 2025, "month": 13}, "invalid"),
+        ({"year": 2025}, "invalid"),
+        ({"year": 2025, "month": 1, "account_numbers": ["-"]}, "invalid"),
+    ],
+)
+def test_an_order_that_cannot_be_run_is_refused(archive, order, code):
+    answer = archive.post("/api/snapshots/bulk/create", "peer_service", json=order)
+    assert (answer.status_code, answer.json["code"]) == (422, code)
+
+
+def test_a_job_shows_what_each_company_got_page_by_page(archive):
+    job_id = archive.post("/api/snapshots/bulk/create", json={"year": 2025, "month": 10}).json["job_id"]
+    insert = """
+        INSERT INTO archive_data.job_results VALUES
+        (:job, 1, '1', 'failed', 'no database', true, NULL, NULL, :at),
+        (:job, 2, '1', 'sealed', NULL, false, '1-202510', 9.5, :at),
+        (:job, 1, '2', 'skipped', 'plan is Inactive', false, NULL, NULL, :at)
+    """
+    session().execute(text(insert), {"job": job_id, "at": datetime(2025, 11, 1, tzinfo=UTC)})
+    page = archive.get(f"/api/scheduler/jobs/{job_id}?limit=1").json
+    assert page["results"] == [
+        {
+            "account_number": "1",
+            "status": "sealed",
+            "reason": None,
+            "retryable": False,
+            "invoice_number": "1-202510",
+            "total": "9.5",
+            "attempt": 2,
+            "recorded_at": "2025-11-01T00:00:00Z",
+        }
+    ]
+    rest = archive.get(f"/api/scheduler/jobs/{job_id}?limit=1&cursor={page['next']}").json
+    assert [(row["account_number"], row["status"]) for row in rest["results"]] == [("2", "skipped")]
+    assert rest["next"] is None
+
+
+def test_an_unknown_job_is_not_found(archive):
+    assert archive.get("/api/scheduler/jobs/none").status_code == 404
+
+
+def test_the_log_is_served_as_tlog_tiles_says(sealed):
+    checkpoint = sealed.get("/log/checkpoint")
+    keys = [VerifierKey.parse(line) for line in sealed.get("/log/key").text.splitlines()]
+    assert open_checkpoint(checkpoint.text, keys, check_signature).size == 4
+    assert checkpoint.content_type == "text/plain; charset=utf-8"
+    assert checkpoint.headers["Cache-Control"] == "private, max-age=5"
+    tile = sealed.get("/log/tile/0/000.p/4")
+    assert (len(tile.data), tile.content_type) == (128, "application/octet-stream")
+    assert tile.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert len(sealed.get("/log/tile/entries/000.p/4").data) > 4 * 150
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "0/000",
+        "00/000.p/4",
+        "0/000.p/04",
+        "0/0.p/4",
+        "0//000.p/4",
+        "0/000.p/4/",
+        "x",
+        "0/000.p/3",
+        "1/000.p/1",
+        "-1/000",
+    ],
+)
+def test_a_tile_that_is_not_needed_or_not_so_spelled_is_not_found_and_not_kept(sealed, spelled):
+    answer = sealed.get(f"/log/tile/{spelled}")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (404, "no-store")
+
+
+@pytest.mark.parametrize("path", ["/log/checkpoint", "/log/key", "/log/tile/0/000.p/4", "/log/tile/entries/000.p/4"])
+def test_the_log_is_for_callers_with_a_token_unless_it_is_public(sealed, make_archive, path):
+    assert sealed.get(path, None).status_code == 401
+    assert sealed.get(path, "technician").status_code == 403
+    assert sealed.get(path, "auditor").status_code == 200
+
+
+def test_a_public_log_is_for_everyone_and_for_caches(make_archive, seal, sealing_request):
+    archive = make_archive(sections={"log": {"public_log": "yes"}})
+    seal(archive, sealing_request())
+    for path in ("/log/checkpoint", "/log/key", "/log/tile/0/000.p/1", "/log/tile/entries/000.p/1"):
+        answer = archive.get(path, None)
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"].startswith("public, max-age=")
+    assert archive.get("/api/snapshot/620547-202510", None).status_code == 401
+
+
+READS = [
+    *("/api/snapshot/1-202510", "/api/snapshot/1-202510/body", "/api/snapshots/search", "/api/snapshots/company/1"),
+    *("/api/snapshots/sealed?period=2025-10", "/api/scheduler/config", "/api/scheduler/jobs", "/api/scheduler/jobs/x"),
+]
+
+
+@pytest.mark.parametrize("path", READS)
+def test_reading_needs_archive_read(archive, path):
+    assert archive.get(path, None).headers["WWW-Authenticate"] == "Bearer"
+    assert archive.get(path, "stranger").status_code == 401
+    for person in ("technician", "client_user"):
+        assert archive.get(path, person).status_code == 403
+    assert archive.get(path, "auditor").status_code in {200, 404}
+
+
+def test_sealing_needs_archive_seal_and_the_schedule_archive_admin(archive, sealing_request):
+    for person in ("auditor", "billing_clerk", "client_user"):
+        assert archive.post("/api/snapshot", person, json=sealing_request()).status_code == 403
+        assert batch(archive, sealing_request(), person=person).status_code == 403
+        assert archive.post("/api/snapshots/bulk/create", person, json={"year": 2025, "month": 1}).status_code == 403
+    for person in ("peer_service", "auditor"):
+        assert archive.post("/api/scheduler/config", person, json={"hour": 3}).status_code == 403
+
+
+def test_a_process_without_the_key_reads_and_seals_nothing(make_archive, sealing_request):
+    archive = make_archive(sections={"log": {"sealer_url": "https://archive.example.com"}})
+    archive.app.extensions["hivematrix_outside"].key_file.unlink()
+    archive.app.extensions["hivematrix_outside"].write_keys(archive.app.extensions["hivematrix_outside"].keys())
+    answer = archive.post("/api/snapshot", "peer_service", json=sealing_request())
+    assert (answer.status_code, answer.json["code"]) == (421, "not_the_sealer")
+    assert answer.json["sealer"] == "https://archive.example.com"
+    assert archive.get("/api/snapshots/search").status_code == 200
+
+
+def test_the_front_says_where_things_are(archive):
+    assert archive.get("/", None).json == {"service": "archive", "log": "/log/checkpoint", "docs": "/api/docs"}
+
+
+def test_a_digest_of_the_served_body_is_the_one_in_the_receipt(archive, sealing_request):
+    receipt = archive.post("/api/snapshot", "peer_service", json=sealing_request()).json
+    assert digest(archive.get(f"/api/snapshot/{receipt['invoice_number']}/body").data) == receipt["body"]
