@@ -1,6 +1,9 @@
 """A bill under the names it had in earlier releases. Money, rates and hours stay text."""
 
+from decimal import Decimal
 from typing import Any, Final
+
+from hivematrix_common.domain.money import minor_digits
 
 Document = dict[str, Any]
 
@@ -41,8 +44,9 @@ def billing_answer(body: Document) -> Document:
 
 def receipt(body: Document) -> Document:
     totals, counts = body["totals"], body["counts"]
-    backup = {line["name"]: line for line in _lines(body, "backup")}
+    backup = {line["name"]: line["amount"] for line in _lines(body, "backup")}
     prepaid = body["prepaid"]
+    zero = f"{Decimal(0):.{minor_digits(body['currency'])}f}"
     return {
         "billed_assets": [_billed(line) for line in _lines(body, "asset")],
         "billed_users": [_billed(line) for line in _lines(body, "user")],
@@ -58,11 +62,11 @@ def receipt(body: Document) -> Document:
         "prepaid_hours_monthly": prepaid["monthly"]["hours"] if prepaid else "0",
         "remaining_yearly_hours": prepaid["pool"]["left"] if prepaid and prepaid["pool"] else "0",
         "billable_hours": counts["billable_hours"],
-        "backup_base_workstation": _amount(backup, "Workstation Backup Base"),
-        "backup_base_server": _amount(backup, "Server Backup Base"),
+        "backup_base_workstation": backup.get("Workstation Backup Base", zero),
+        "backup_base_server": backup.get("Server Backup Base", zero),
         "total_included_tb": counts["backup_included_tb"],
         "overage_tb": counts["backup_overage_tb"],
-        "overage_charge": _amount(backup, "Backup Overage (TB)"),
+        "overage_charge": backup.get("Backup Overage (TB)", zero),
     }
 
 
@@ -104,7 +108,3 @@ def _billed(line: Document) -> Document:
 def _item(line: Document) -> Document:
     labels = {"recurring": "Recurring", "one_off": "One-Off", "yearly": "Yearly"}
     return {"name": line["name"], "type": labels[line["why"]["basis"]["kind"]], "cost": line["amount"]}
-
-
-def _amount(lines: dict[str, Document], name: str) -> str:
-    return str(lines[name]["amount"]) if name in lines else "0"

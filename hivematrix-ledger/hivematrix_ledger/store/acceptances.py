@@ -13,7 +13,8 @@ from hivematrix_ledger.domain.acceptance import Acceptance
 from . import listed
 
 _OF_PERIOD = text(
-    "SELECT account_number, invoice_number, body_sha256, total, currency FROM acceptances WHERE period = :period AND account_number IN (SELECT json_array_elements_text(:accounts))"
+    "SELECT account_number, invoice_number, body_sha256, total, currency FROM acceptances"
+    " WHERE period = :period AND account_number IN (SELECT json_array_elements_text(:accounts))"
 )
 _SENT = text(
     "SELECT account_number, period FROM sealing WHERE account_number IN (SELECT json_array_elements_text(:accounts))"

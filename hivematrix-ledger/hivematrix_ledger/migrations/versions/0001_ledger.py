@@ -156,6 +156,7 @@ CREATE TABLE previews (
 """
 
 INDEXES = """
+CREATE INDEX client_overrides_account ON client_overrides (account_number);
 CREATE INDEX asset_overrides_account ON asset_overrides (account_number);
 CREATE INDEX user_overrides_account ON user_overrides (account_number);
 CREATE INDEX acceptances_period ON acceptances (period, account_number);

@@ -1,0 +1,121 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hivematrix_common.conffile import set_section
+from hivematrix_ledger import cli
+
+SCRIPTS = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def command(own_world, capsys):
+    """`command("import", ...)` gives exit code, stdout and stderr; the command brings its own connections."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as done:
+            cli.main([str(argument) for argument in arguments])
+        told = capsys.readouterr()
+        return done.value.code, told.out, told.err
+
+    return run
+
+
+def test_a_bill_is_shown_line_by_line_with_its_why(command):
+    code, out, err = command("bill", "620547", "2025-10")
+    assert (code, err) == (0, "")
+    assert "620547-202510  Acme Ltd  2025-10  (preview)" in out
+    assert "User: Ann (Paid)" in out
+    assert "total 912.50 USD, due 2025-11-30" in out
+
+
+def test_a_strangers_names_are_text_and_nothing_else(command, case):
+    case.contact("[bold]B[/bold]")
+    case.contact("line\nbreak")
+    _, out, _ = command("bill", "620547", "2025-10")
+    assert "[bold]B[/bold]" in out
+    assert "\nbreak" not in out
+
+
+def test_a_bill_for_programs_is_the_body(command, own_world):
+    code, out, _ = command("bill", "620547", "2025-10", "--json")
+    assert (code, json.loads(out)["totals"]["total"]) == (0, "912.50")
+    own_world.accept("620547")
+    assert "(sealed)" in command("bill", "620547", "2025-10")[1]
+
+
+def test_a_company_without_a_bill_exits_1_with_the_reason(command, case):
+    case.facts["billing_plan"] = "Inactive"
+    assert command("bill", "620547", "2025-10")[:2] == (1, "620547: skipped, the plan is Inactive\n")
+    assert json.loads(command("bill", "620547", "2025-10", "--json")[1])["status"] == "skipped"
+
+
+def test_an_unknown_company_exits_1(command):
+    code, _, err = command("bill", "999999", "2025-10")
+    assert (code, err) == (1, "There is no company 999999.\n")
+
+
+@pytest.mark.parametrize("period", ["2025-13", "October", "25-10"])
+def test_a_bad_period_is_a_usage_error(command, period):
+    code, _, err = command("bill", "620547", period)
+    assert code == 2
+    assert period in err
+
+
+def test_a_close_is_listed_with_its_total_and_writes_nothing(command, own_world, company):
+    lost = company("183729")
+    lost.facts["billing_plan"] = "Lost"
+    own_world.codex.hold(lost)
+    code, out, _ = command("close", "2025-10", "--preview")
+    assert code == 0
+    assert out.splitlines() == [
+        "183729  unbillable: no plan 'Lost' with term '1 Year' is valid on 2025-10-31",
+        "620547-202510          912.50 USD  Acme Ltd",
+        "total: 912.50 USD",
+    ]
+    rows = [json.loads(line) for line in command("close", "2025-10", "--preview", "--json")[1].splitlines()]
+    assert rows[1]["total"] == "912.50"
+    assert own_world.archive.sealed == {}
+
+
+def test_closing_without_preview_names_the_command_that_does(command):
+    code, _, err = command("close", "2025-10")
+    assert code == 2
+    assert "hivematrix-archive snapshot" in err
+
+
+def test_a_folder_is_imported(command, tmp_path, own_world):
+    (tmp_path / "tax_rates.csv").write_text("account_number,category,percent\n620547,user,10\n")
+    (tmp_path / "companies.csv").write_text("nonsense")
+    assert command("import", tmp_path) == (0, "tax_rates: 1 rows, 1 new or changed\n", "")
+    assert command("import", tmp_path) == (0, "tax_rates: 1 rows, 0 new or changed\n", "")
+    assert own_world.rows("SELECT category FROM tax_rates") == [("user",)]
+
+
+def test_bad_rows_exit_1_and_partial_exits_3(command, tmp_path, own_world):
+    (tmp_path / "tax_rates.csv").write_text("account_number,category,percent\n620547,user,x\n620547,item,5\n")
+    code, out, err = command("import", tmp_path)
+    assert (code, out) == (1, "")
+    assert "tax_rates.csv:2 percent: expected a decimal" in err.replace(": percent", " percent")
+    assert own_world.rows("SELECT * FROM tax_rates") == []
+    code, out, err = command("import", tmp_path, "--partial")
+    assert (code, out) == (3, "tax_rates: 1 rows, 1 new or changed\n")
+    assert "left out: tax_rates.csv:2" in err
+    assert json.loads(command("import", tmp_path, "--json")[1])["code"] == "invalid_rows"
+
+
+def test_a_misspelt_key_exits_78_and_is_named(command, home):
+    set_section(home / "instance" / "ledger.conf", "invoice", {"payment_term_days": "30"})
+    code, _, err = command("bill", "620547", "2025-10")
+    assert code == 78
+    assert "[invoice] payment_term_days: unknown key" in err
+
+
+@pytest.mark.parametrize("script", ["run.py", "init_db.py"])
+def test_the_thin_scripts_run_from_any_folder(script, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / script), "--help"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, "hivematrix-ledger" in done.stdout) == (0, True)
