@@ -1,5 +1,6 @@
 """A whole mesh of real processes: PostgreSQL, the supervisor and the four services, with the sample MSP in it."""
 
+import csv
 import json
 import os
 import socket
@@ -143,10 +144,15 @@ def start_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[]
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample MSP's import files, to December 2025."""
+    """The sample MSP's import files, to December 2025, with plans that were valid long before."""
     folder = tmp_path_factory.mktemp("sample")
     make = str(ROOT / "scripts" / "sample" / "make.py")
     subprocess.run([sys.executable, make, "--until", "2025-12", str(folder)], check=True, capture_output=True)
+    plans = folder / "plans.csv"
+    rows = list(csv.DictReader(plans.open(encoding="utf-8")))
+    earlier = {(row["plan_name"], row["term"]): row | {"valid_from": "2001-01-01"} for row in reversed(rows)}
+    with plans.open("a", encoding="utf-8", newline="") as file:
+        csv.DictWriter(file, rows[0].keys()).writerows(earlier.values())
     return folder
 
 
