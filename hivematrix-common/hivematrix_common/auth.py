@@ -14,6 +14,7 @@ from hivematrix_common.errors import Problem
 from hivematrix_common.tokens import Registration
 
 PUBLIC = "public"
+LOCAL = "this host or any token"
 LOOPBACK = ("127.0.0.1", "::1")
 _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto")
 _log = logging.getLogger("hivematrix.auth")
@@ -75,9 +76,10 @@ def init_auth(app: Flask, settings: Settings) -> None:
         if request.url_rule is None:
             return
         scope = scope_of(app, request.endpoint or "")
-        if scope != PUBLIC:
-            g.caller = authenticate()
-            require(scope)
+        if scope == PUBLIC or (scope == LOCAL and is_local_or_known()):
+            return
+        g.caller = authenticate()
+        require(scope)
 
 
 def scope_of(app: Flask, endpoint: str) -> str:

@@ -62,7 +62,7 @@ def _init_gate(app: Flask, width: int) -> None:
 
     @app.before_request
     def enter() -> None:
-        if request.url_rule is None or auth.scope_of(app, request.endpoint or "") == auth.PUBLIC:
+        if request.url_rule is None or auth.scope_of(app, request.endpoint or "") in {auth.PUBLIC, auth.LOCAL}:
             return
         if not gate.acquire(blocking=False):
             metrics.of(app).busy.inc()

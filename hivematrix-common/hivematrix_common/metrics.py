@@ -10,7 +10,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from hivematrix_common import auth
 from hivematrix_common.config import Settings
-from hivematrix_common.errors import Problem
 from hivematrix_common.version import VERSION
 
 
@@ -79,11 +78,7 @@ def init_metrics(app: Flask, settings: Settings) -> None:
 
 def _metrics_view(metrics: Metrics) -> Callable[[], Response]:
     def metrics_text() -> Response:
-        if not auth.is_local_or_known():
-            raise Problem(
-                "unauthorized", "Send a token, or ask from this host.", headers={"WWW-Authenticate": "Bearer"}
-            )
         return Response(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
-    metrics_text.__dict__["hm_scope"] = auth.PUBLIC
+    metrics_text.__dict__["hm_scope"] = auth.LOCAL
     return metrics_text
