@@ -1,4 +1,4 @@
-"""hivematrix-archive: serve, init-db, init, snapshot, verify."""
+"""hivematrix-archive: serve, init-db, init, snapshot, verify, workflow."""
 
 import contextlib
 import getpass
@@ -18,13 +18,14 @@ from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
 from hivematrix_common.schemas import ACCOUNT
 from hivematrix_common.web import App
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import DBAPIError
 
 from hivematrix_archive.app import create_app
 from hivematrix_archive.config import ArchiveSettings
 from hivematrix_archive.domain.jobs import Happened, Job, Tally, exit_code_of
-from hivematrix_archive.services import background, engine, jobs, log, preview, session, verify
+from hivematrix_archive.services import background, engine, jobs, log, preview, session, verify, workflow
 from hivematrix_archive.services.jobs import LockedError, Report, Runner
 
 TRIES = 6
@@ -132,6 +133,31 @@ def _accounts_asked(asked: dict[str, Any]) -> tuple[str, ...] | None:
     return accounts
 
 
+@group.command("workflow")
+@click.option("--account", required=True, help="The company's account number.")
+@click.option("--year", type=int, required=True)
+@click.option("--month", type=int, required=True)
+@click.option("--skip-health", is_flag=True, help="Do not ask the services how they are.")
+@click.option("--skip-create", is_flag=True, help="Only look at a bill that is sealed already.")
+@cli.home_option
+def workflow_command(home: str | None, skip_health: bool, skip_create: bool, **asked: Any) -> int:
+    """Accept one bill through Ledger, then read it back, check its proof and the rest; SERVICE_TOKEN is honoured.
+
+    Example: test_workflow.py --account 620547 --year 2025 --month 10
+    """
+    settings = cli.load_settings(ArchiveSettings, home)
+    try:
+        period = Period(asked["year"], asked["month"])
+    except DomainError as error:
+        raise click.UsageError(str(error)) from None
+    failed = 0
+    with workflow.prepared(settings, asked["account"], period) as prepared:
+        for step in prepared.steps(health=not skip_health, create=not skip_create):
+            click.echo(f"{'ok' if step.good else 'FAILED':<8}{step.name:<16}{step.told}")
+            failed += not step.good
+    return cli.FAILED if failed else cli.DONE
+
+
 @contextlib.contextmanager
 def _archive(home: str | None) -> Iterator[App]:
     """The app's context for a command; a database that does not answer is told in one line."""
@@ -220,7 +246,7 @@ def _bar(what: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda _done, _total: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=None, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hivematrix_archive.domain.bill import differences, first_not_decimal, invoice_number, read_bill
 from hivematrix_archive.domain.check import RefusedError, check_request
-from hivematrix_common.domain.canonical import canonical, canonical_parsed, digest
+from hivematrix_common.domain.canonical import canonical, digest
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
 from hypothesis import given, settings
@@ -244,28 +244,3 @@ def test_differences_are_pointed_at():
         {"pointer": "/gone", "sealed": 2, "sent": None},
     ]
     assert len(differences({"a": list(range(50))}, {"a": []})) == 20
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**60), 2**60)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="utf-8"), max_size=5)
-    | st.sampled_from(['1.5"', "\\1.5", ",2e5", "a:1.5", "{1.0}"]),
-    lambda some: st.lists(some, max_size=4) | st.dictionaries(st.text('ab\u00e9".:\\', max_size=3), some, max_size=4),
-    max_leaves=12,
-)
-
-
-@given(JSON)
-@settings(max_examples=100)
-def test_parsed_documents_have_the_same_canonical_bytes_or_the_same_refusal(value):
-    assert outcome(canonical_parsed, value) == outcome(canonical, value)
-
-
-def outcome(spell, value):
-    try:
-        return spell(value)
-    except DomainError as error:
-        return str(error)

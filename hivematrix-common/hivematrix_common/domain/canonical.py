@@ -6,7 +6,6 @@ these values when keys are ASCII; `canonical` refuses everything else.
 
 import hashlib
 import json
-import re
 from typing import Any
 
 import orjson
@@ -14,27 +13,17 @@ import orjson
 from hivematrix_common.domain.errors import DomainError
 
 LIMIT = 2**53
-_FLOAT = re.compile(rb"[0-9][.eE]")
 
 
 def canonical(value: Any) -> bytes:
     """The RFC 8785 bytes of `value`; DomainError names the first member that has none."""
-    check_plain(value)
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-def canonical_parsed(value: Any) -> bytes:
-    """`canonical`, quicker, for what a JSON parser gave: only floats, keys and large integers can be wrong there.
-
-    In the written bytes, what stands outside quotes shows a float, and a key that is not ASCII is a byte that is not.
-    """
-    try:
-        data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER)
-    except TypeError:
-        return canonical(value)
-    if b"\\" in data or not data.isascii() or _FLOAT.search(b"".join(data.split(b'"')[::2])):
+    if not _is_plain(value):
         check_plain(value)
-    return data
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        check_plain(value)
+        raise
 
 
 def check_plain(value: Any, path: str = "$") -> None:
@@ -88,6 +77,36 @@ def _check_members(value: dict[Any, Any], path: str) -> None:
             raise DomainError(path, f"keys are ASCII text, got {key!r}")
         if type(member) is not str or not member.isascii():
             check_plain(member, f"{path}.{key}")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether `check_plain` finds nothing, lone surrogates aside; it names the fault, this is only quick."""
+    waiting = [[value]]
+    while waiting:
+        members: Any = waiting.pop()
+        if type(members) is dict:
+            if not _plain_keys(members):
+                return False
+            members = members.values()
+        for member in members:
+            kind = type(member)
+            if kind is str:
+                continue
+            if kind is dict or kind is list:
+                waiting.append(member)
+            elif kind is int:
+                if not -LIMIT < member < LIMIT:
+                    return False
+            elif member is not None and kind is not bool:
+                return False
+    return True
+
+
+def _plain_keys(names: dict[Any, Any]) -> bool:
+    try:
+        return "".join(names).isascii()
+    except TypeError:
+        return False
 
 
 def _check_text(value: str, path: str) -> None:
