@@ -11,13 +11,15 @@ from hivematrix_common.domain.canonical import digest
 from hivematrix_common.domain.period import Period
 from hivematrix_common.peers import PeerClient, PeerError
 
+from hivematrix_ledger.domain.acceptance import Settled
 from hivematrix_ledger.domain.engines import Bill
 
 PAGE = 500
 READ_SECONDS = 120.0
-# A list of accounts in an address stays within the receiver's header limit of 16 KiB, a batch within its body limit.
+# A list of accounts in an address stays within the receiver's header limit of 16 KiB; a batch is copied a few times on
+# its way, here and there.
 _LISTED = 12_000
-_BATCH = 24 * 1024 * 1024
+_BATCH = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,20 @@ class Sealed:
     receipt: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A bill to be sealed, without what the archive does not need: a page of them is held at a time."""
+
+    settled: Settled
+    data: bytes
+    digest: str
+    csv: str
+
+    @classmethod
+    def of(cls, bill: Bill) -> "Outgoing":
+        return cls(Settled.of(bill.body), bill.data, bill.digest, bill.csv)
+
+
 class Archive:
     def __init__(self, settings: Settings) -> None:
         self._peer = PeerClient(settings, "archive", read_seconds=READ_SECONDS)
@@ -108,7 +124,7 @@ class Archive:
                     found[row["account_number"]] = Sealed(row.pop("document"), row)
         return found
 
-    def seal(self, bills: Sequence[Bill], meta: dict[str, str | None]) -> Iterator[tuple[Bill, dict[str, Any]]]:
+    def seal(self, bills: Sequence[Outgoing], meta: dict[str, str | None]) -> Iterator[tuple[Outgoing, dict[str, Any]]]:
         """Each bill with the archive's answer: a receipt with its status, or `refused` and why.
 
         PeerError when it cannot be known what became of the rest.
@@ -132,10 +148,10 @@ class Archive:
         return self._peer.get(f"/api/snapshot/{invoice_number}/csv").content
 
 
-def _line_with(told: bytes) -> Callable[[Bill], bytes]:
+def _line_with(told: bytes) -> Callable[[Outgoing], bytes]:
     meta = orjson.Fragment(told)
 
-    def line(bill: Bill) -> bytes:
+    def line(bill: Outgoing) -> bytes:
         body = orjson.Fragment(bill.data)
         return orjson.dumps({"body": body, "csv": bill.csv, "digest": bill.digest, "meta": meta})
 
@@ -156,8 +172,8 @@ def _listable(accounts: Iterable[str]) -> Iterator[list[str]]:
         yield part
 
 
-def _batches(bills: Iterable[Bill]) -> Iterator[list[Bill]]:
-    part: list[Bill] = []
+def _batches(bills: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
+    part: list[Outgoing] = []
     size = 0
     for bill in bills:
         length = len(bill.data) + len(bill.csv)

@@ -1,51 +1,45 @@
 """What an accepted bill settles for later ones: the hours it billed and the prepaid hours it took."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Acceptance:
-    """What is kept of a sealed bill. `entries` are the uids it billed; `sealed_at` is an RFC 3339 instant."""
+class Settled:
+    """What Ledger keeps of a bill once it is sealed. `entries` are the uids it billed."""
 
     account_number: str
     period: str
     invoice_number: str
-    body_sha256: str
     currency: str
     total: str
     prepaid_monthly: str
     prepaid_taken: list[Document]
     prepaid_pool: str
-    log_index: int
-    sealed_at: str
-    checkpoint: str
     entries: list[str]
 
     @classmethod
-    def of(cls, body: Document, receipt: Document) -> Self:
-        """From the sealed body and the archive's receipt for it."""
+    def of(cls, body: Document) -> Self:
         month = settled_month(body)
         return cls(
             account_number=body["account_number"],
             period=body["period"],
             invoice_number=body["invoice_number"],
-            body_sha256=receipt["body"],
             currency=body["currency"],
             total=body["totals"]["total"],
             prepaid_monthly=month["monthly"],
             prepaid_taken=month["taken"],
             prepaid_pool=month["pool"],
-            log_index=receipt["log_index"],
-            sealed_at=receipt["sealed_at"],
-            checkpoint=receipt["checkpoint"],
             entries=entry_uids(body),
         )
 
-    def as_row(self) -> Document:
-        return asdict(self)
+    def as_row(self, receipt: Document) -> Document:
+        """With the archive's receipt for it."""
+        row = {member.name: getattr(self, member.name) for member in fields(self)}
+        sealed = {name: receipt[name] for name in ("log_index", "sealed_at", "checkpoint")}
+        return row | sealed | {"body_sha256": receipt["body"]}
 
 
 def entry_uids(body: Document) -> list[str]:

@@ -6,7 +6,7 @@ of the archive first, so that no hour and no prepaid hour of a sealed bill is gi
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,8 +22,8 @@ from hivematrix_common.peers import PeerError
 from sqlalchemy.orm import Session
 
 from hivematrix_ledger import store
-from hivematrix_ledger.clients import Sealed
-from hivematrix_ledger.domain.acceptance import Acceptance
+from hivematrix_ledger.clients import Outgoing, Sealed
+from hivematrix_ledger.domain.acceptance import Document, Settled
 from hivematrix_ledger.domain.differences import differences
 from hivematrix_ledger.domain.engines import Bill, NoBill
 from hivematrix_ledger.services import Ledger, bills, no_company
@@ -145,7 +145,7 @@ class _Page:
         found = list(mine.values())
         for period in sorted({period for _, period in left} - {self.period}):
             found += self._sealed_of(period, [account for account, of in left if of == period]).values()
-        self._record(found, left)
+        self._record([(Settled.of(bill.body), bill.receipt) for bill in found], left)
         self.session.commit()
         failpoint("accept-settled")
         for account, sealed in mine.items():
@@ -154,61 +154,62 @@ class _Page:
     def _sealed_of(self, period: str, accounts: Sequence[str]) -> dict[str, Sealed]:
         return self.ledger.archive.sealed(period, accounts)
 
-    def _computed(self) -> list[Bill]:
+    def _computed(self) -> list[Outgoing]:
         """The bills to seal; for the other companies it is settled why they have none."""
         with stage("feed"):
             feed = self.ledger.codex.feed_of(self.asked.period, self.rest)
         failpoint("accept-fed")
-        outcomes = bills.compute(self.session, self.ledger, self.asked.period, feed)
-        failpoint("accept-computed")
         computed = []
-        for outcome in outcomes:
+        for outcome in bills.compute(self.session, self.ledger, self.asked.period, feed):
             if isinstance(outcome, NoBill):
                 status = "skipped" if outcome.status == "skipped" else "failed"
                 self.results[outcome.account_number] = Result(outcome.account_number, status, reason=outcome.reason)
             elif self._is_as_shown(outcome.account_number, outcome.digest, partial(_body, outcome)):
-                computed.append(outcome)
-        for account in set(self.rest) - {bill.account_number for bill in computed}:
+                computed.append(Outgoing.of(outcome))
+        failpoint("accept-computed")
+        for account in set(self.rest) - {bill.settled.account_number for bill in computed}:
             self._failed(account, no_company(account))
         return computed
 
-    def _seal(self, computed: list[Bill]) -> None:
+    def _seal(self, computed: list[Outgoing]) -> None:
         if not computed:
             return
         acceptances.note_sent(
-            self.session, self.period, [(bill.account_number, bill.digest) for bill in computed], clock.now()
+            self.session, self.period, [(bill.settled.account_number, bill.digest) for bill in computed], clock.now()
         )
         failpoint("accept-noted")
         self.session.commit()
         failpoint("accept-sent")
-        sealed: dict[str, Sealed] = {}
+        sealed: list[tuple[Settled, Document]] = []
         try:
             with stage("seal"):
                 for bill, answer in self.ledger.archive.seal(computed, self._told()):
                     self._answered(bill, answer, sealed)
         finally:
             failpoint("accept-sealed")
-            answered = [(account, self.period) for account in (*sealed, *self.results)]
             with stage("record"):
-                self._record(sealed.values(), answered)
+                self._record(sealed, [(account, self.period) for account in self.results])
             failpoint("accept-recorded")
         differing = self.rest
         if differing:
             self._take_differing(differing)
 
-    def _answered(self, bill: Bill, answer: dict[str, Any], sealed: dict[str, Sealed]) -> None:
-        account = bill.account_number
+    def _answered(self, bill: Outgoing, answer: Document, sealed: list[tuple[Settled, Document]]) -> None:
+        settled = bill.settled
         if answer["status"] != "refused":
-            sealed[account] = Sealed(bill.body, answer)
-            total = bill.body["totals"]["total"]
-            self.results[account] = Result(account, answer["status"], bill.invoice_number, total)
+            sealed.append((settled, answer))
+            self.results[settled.account_number] = Result(
+                settled.account_number, answer["status"], settled.invoice_number, settled.total
+            )
         elif answer["problem"]["code"] != "already_accepted":
-            self._failed(account, Problem("invalid", f"The archive refuses it: {answer['problem']['detail']}"))
+            problem = Problem("invalid", f"The archive refuses it: {answer['problem']['detail']}")
+            self._failed(settled.account_number, problem)
 
     def _take_differing(self, accounts: list[str]) -> None:
         """Others sealed these with other content meanwhile; theirs is what is accepted."""
         found = self._sealed_of(self.period, accounts)
-        self._record(found.values(), [(account, self.period) for account in found])
+        kept = [(Settled.of(bill.body), bill.receipt) for bill in found.values()]
+        self._record(kept, [(account, self.period) for account in found])
         for account, sealed in found.items():
             self._take(account, sealed)
         for account in self.rest:
@@ -219,16 +220,15 @@ class _Page:
             total = sealed.body["totals"]["total"]
             self.results[account] = Result(account, "already", sealed.body["invoice_number"], total)
 
-    def _record(self, sealed: Iterable[Sealed], settled: Sequence[tuple[str, str]]) -> None:
-        """Insert the acceptances, and forget the bills noted as sent that are `settled`."""
-        recorded = [Acceptance.of(bill.body, bill.receipt) for bill in sealed]
-        if recorded:
+    def _record(self, sealed: Sequence[tuple[Settled, Document]], done: Sequence[tuple[str, str]]) -> None:
+        """Insert the acceptances, and forget those noted as sent that are `done`."""
+        if sealed:
             asked = self.asked
-            twice = acceptances.record(self.session, recorded, by=asked.by, notes=asked.notes, at=clock.now())
+            twice = acceptances.record(self.session, sealed, by=asked.by, notes=asked.notes, at=clock.now())
             if twice:
                 _log.critical("entries are on two bills", extra={"alert": "billed_twice", "entries": twice})
-        if settled:
-            acceptances.forget_sent(self.session, settled)
+        if done:
+            acceptances.forget_sent(self.session, done)
 
     def _is_as_shown(self, account: str, digest: str, body: Callable[[], dict[str, Any]]) -> bool:
         """Whether the bill is the one this person was shown; else what differs becomes its result."""

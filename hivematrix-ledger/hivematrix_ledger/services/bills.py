@@ -1,5 +1,6 @@
 """Bills as they are: the sealed one of an accepted month, else what the engine makes of today's facts."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,23 +37,24 @@ class Shown:
         return self.csv is None
 
 
-def compute(session: AnySession, ledger: Ledger, period: Period, feed: Feed) -> list[Bill | NoBill]:
-    """What the engine makes of each company of a feed page, in its order."""
+def compute(session: AnySession, ledger: Ledger, period: Period, feed: Feed) -> Iterator[Bill | NoBill]:
+    """What the engine makes of each company of a feed page, in its order. The page is used up on the way, so that
+    not all of it is held at once.
+    """
     with stage("read"):
         rows = _rows(session, period, feed)
-    found = {
-        facts["account_number"]: _candidates(ledger, period, facts, rows.accounts[facts["account_number"]])
-        for facts in feed.companies
-    }
-    uids = [entry["uid"] for one in found.values() if isinstance(one, Candidates) for entry in one.entries]
+    found = [_candidates(ledger, period, facts, rows.accounts[facts["account_number"]]) for facts in feed.companies]
+    uids = [entry["uid"] for one in found if isinstance(one, Candidates) for entry in one.entries]
     with stage("read"):
         billed = set(uids) - inputs.read_unbilled(session, uids)
     page = Page(PlanBook(feed.plans), ledger.defaults, rows.asset_overrides, rows.user_overrides, billed)
-    with stage("compute"):
-        return [
-            _bill(period, facts, rows.accounts[facts["account_number"]], found[facts["account_number"]], page)
-            for facts in feed.companies
-        ]
+    found.reverse()
+    feed.companies.reverse()
+    while feed.companies:
+        facts = feed.companies.pop()
+        with stage("compute"):
+            outcome = _bill(period, facts, rows.accounts[facts["account_number"]], found.pop(), page)
+        yield outcome
 
 
 def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:

@@ -8,7 +8,7 @@ import orjson
 from hivematrix_common.database import AnySession
 from sqlalchemy import Row, text
 
-from hivematrix_ledger.domain.acceptance import Acceptance
+from hivematrix_ledger.domain.acceptance import Document, Settled
 
 from . import listed
 
@@ -82,12 +82,16 @@ def forget_sent(session: AnySession, bills: Iterable[tuple[str, str]]) -> None:
     session.execute(_FORGET_SENT, {"bills": _json(rows)})
 
 
-def record(session: AnySession, bills: Sequence[Acceptance], *, by: str, notes: str | None, at: datetime) -> int:
-    """Insert the acceptances and their entries; returns how many entries another bill holds already."""
-    rows = _json([bill.as_row() for bill in bills])
+def record(
+    session: AnySession, bills: Sequence[tuple[Settled, Document]], *, by: str, notes: str | None, at: datetime
+) -> int:
+    """Insert acceptances (what is kept of a bill, with its receipt) and their entries; returns how many of those
+    entries another bill holds already.
+    """
+    rows = _json([bill.as_row(receipt) for bill, receipt in bills])
     session.execute(_RECORD, {"bills": rows, "accepted_by": by, "notes": notes, "accepted_at": at})
     inserted: int = session.execute(_RECORD_ENTRIES, {"bills": rows}).rowcount  # type: ignore[attr-defined]
-    return sum(len(bill.entries) for bill in bills) - inserted
+    return sum(len(bill.entries) for bill, _ in bills) - inserted
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

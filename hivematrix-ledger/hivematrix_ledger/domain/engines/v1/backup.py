@@ -89,7 +89,7 @@ def _line(
             rate_name=rate.name,
             source=rate.source,
             formula=product(plain(quantity), rate.text),
-            exact=quantity * rate.value,
+            exact=plain(quantity * rate.value),
             rounding=money.rounding,
             basis=basis,
         ),

@@ -2,12 +2,13 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from .counting import Item, Share, share
 from .months import Month
 from .plan import Plan
-from .values import ZERO, Document, Money, number, plain
+from .values import ZERO, Document, Money, exact_text, number, plain
 from .why import product, why
 
 RATE_OF: Final = {
@@ -27,6 +28,18 @@ class Charged(NamedTuple):
     types: dict[str, int]
     """How many counted, by type."""
     counted: list[Item]
+
+
+class _Amounts(NamedTuple):
+    """What a value comes to with its share: texts of the value, the line's rate and amount, formula and exact value."""
+
+    value: str
+    rate: str
+    amount: Decimal
+    amount_text: str
+    formula: str
+    exact: str
+    note: str
 
 
 class _Price(NamedTuple):
@@ -76,14 +89,7 @@ def _by_name(item: Item) -> tuple[str, str]:
 
 def _price(item: Item, part: Share, plan: Plan, month: Month, money: Money) -> _Price:
     value, source, rate_name = _rate(item, plan)
-    exact: Decimal | Fraction = value
-    formula, note = plain(value), ""
-    if part.is_prorated:
-        exact = Fraction(value) * part.part / part.whole
-        formula = product(plain(value), f"{part.part} / {part.whole}")
-        note = f", {part.part} of {part.whole} days"
-    amount = money.amount(exact)
-    amount_text = money.text(amount)
+    amounts = _amounts(value, part.part, part.whole, money)
     reason = why(
         records=1,
         dates={
@@ -93,15 +99,29 @@ def _price(item: Item, part: Share, plan: Plan, month: Month, money: Money) -> _
             "days": part.days,
             "of": month.days,
         },
-        rate=plain(value),
+        rate=amounts.value,
         rate_name=rate_name,
         source=source,
-        formula=formula,
-        exact=exact,
+        formula=amounts.formula,
+        exact=amounts.exact,
         rounding=money.rounding,
         basis={"type": item.type, "type_from": item.origin},
     )
-    return _Price(amount_text if part.is_prorated else plain(value), amount, amount_text, note, reason)
+    return _Price(amounts.rate, amounts.amount, amounts.amount_text, amounts.note, reason)
+
+
+@lru_cache(maxsize=16384)
+def _amounts(value: Decimal, part: int, whole: int, money: Money) -> _Amounts:
+    """A prorated item has its rounded amount as its rate, so that Qty times Rate is the amount."""
+    text = plain(value)
+    if part == whole:
+        amount = money.amount(value)
+        return _Amounts(text, text, amount, money.text(amount), text, text, "")
+    exact = Fraction(value) * part / whole
+    amount = money.amount(exact)
+    shown = money.text(amount)
+    formula = product(text, f"{part} / {whole}")
+    return _Amounts(text, shown, amount, shown, formula, exact_text(exact), f", {part} of {whole} days")
 
 
 def _rate(item: Item, plan: Plan) -> tuple[Decimal, str, str | None]:

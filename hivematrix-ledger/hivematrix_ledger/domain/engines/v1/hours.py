@@ -128,7 +128,7 @@ def _line(sheet: Sheet, period: int, rate: Rate, amount: Decimal, money: Money) 
             rate_name=rate.name,
             source=rate.source,
             formula=product(sum_text([sheet.worked], paid), rate.text),
-            exact=sheet.billed * rate.value,
+            exact=plain(sheet.billed * rate.value),
             rounding=money.rounding,
             basis={
                 "worked": plain(sheet.worked),

@@ -58,7 +58,7 @@ def _line(row: Document, amount: Decimal, month: Month, money: Money) -> Documen
             rate=plain(fee),
             source="line_item",
             formula=plain(fee),
-            exact=fee,
+            exact=plain(fee),
             rounding=money.rounding,
             basis={key: row[key] for key in ("kind", "description", "period", "month", "from_period", "to_period")},
         ),

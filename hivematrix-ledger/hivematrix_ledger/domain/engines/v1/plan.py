@@ -1,12 +1,13 @@
 """Which plan version bills a month, and what each rate is and who set it."""
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from hivematrix_common.domain.errors import DomainError
 
 from .months import Month
-from .values import ONE, ZERO, Document, NoBillError, optional, plain
+from .values import Document, NoBillError, number, plain
 
 RATES: Final = (
     *("per_user", "per_workstation", "per_server", "per_vm", "per_switch", "per_firewall", "per_hour"),
@@ -108,11 +109,15 @@ def _newest(plans: list[Document], name: str, term: str, last_day: str) -> Docum
 
 def _rate(name: str, overrides: dict[str, str], rates: Document) -> Rate:
     for source, text in (("client_override", overrides.get(name)), ("plan", rates.get(name))):
-        value = optional(text, name)
-        if value is not None:
-            return Rate(name, value, plain(value), source)
-    value = ONE if name == "backup_included_tb" else ZERO
-    return Rate(name, value, plain(value), "default")
+        if text is not None and text != "":
+            return _stated(name, text, source)
+    return _stated(name, "1" if name == "backup_included_tb" else "0", "default")
+
+
+@lru_cache(maxsize=16384)
+def _stated(name: str, text: str, source: str) -> Rate:
+    value = number(text, name)
+    return Rate(name, value, plain(value), source)
 
 
 def _features(version: Document, overrides: dict[str, str]) -> list[dict[str, str]]:

@@ -66,7 +66,7 @@ def _line(
             rate=plain(percent),
             source="tax_rate",
             formula=product(sum_text(terms), f"{plain(percent)} / 100"),
-            exact=base * percent / 100,
+            exact=plain(base * percent / 100),
             rounding=money.rounding,
             basis={"base": money.text(base), "kinds": {kind: money.text(value) for kind, value in bases.items()}},
         ),

@@ -15,7 +15,6 @@ EXACT: Final = Context(prec=200, traps=[Inexact, InvalidOperation, Overflow])
 """Work in this context: anything it cannot hold exactly raises instead of being rounded unseen."""
 
 ZERO: Final = Decimal(0)
-ONE: Final = Decimal(1)
 _ROUNDING: Final = Context(prec=200)
 _STEPS: Final = tuple(Decimal(1).scaleb(-digits) for digits in range(5))
 
@@ -54,10 +53,8 @@ def plain(value: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
-def exact_text(value: Decimal | Fraction) -> str:
+def exact_text(value: Fraction) -> str:
     """Plain digits, or numerator/denominator in lowest terms when they would not end."""
-    if isinstance(value, Decimal):
-        return plain(value)
     rest = value.denominator
     for prime in (2, 5):
         while rest % prime == 0:

@@ -15,7 +15,7 @@ from typing import Final
 
 from hivematrix_common.domain.errors import DomainError
 
-from .values import Document, exact_text, plain, rounded
+from .values import Document, plain, rounded
 
 TIMES: Final = "\u00d7"
 MINUS: Final = "\u2212"
@@ -29,7 +29,7 @@ def why(
     rate: str,
     source: str,
     formula: str,
-    exact: Decimal | Fraction,
+    exact: str,
     rounding: str,
     rate_name: str | None = None,
     basis: Document | None = None,
@@ -42,7 +42,7 @@ def why(
         "rate_name": rate_name,
         "source": source,
         "formula": formula,
-        "exact": exact_text(exact),
+        "exact": exact,
         "rounding": rounding,
         "basis": basis,
     }
