@@ -23,6 +23,11 @@ Invoice = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,32}-[0-9]{6}(-C[1-9][0-9
 Words = Annotated[str, Field(min_length=1, max_length=255, pattern=NO_NUL)]
 
 
+def described(text: str, media_type: str, kind: str = "string") -> dict[str, Any]:
+    """How a route's `responses` describe an answer that is no JSON of ours."""
+    return {"description": text, "content": {media_type: {"schema": {"type": kind}}}}
+
+
 class Told(Model):
     """What the sender says about a bill; it is sealed beside the bill, not in it."""
 
@@ -55,6 +60,44 @@ class Receipt(Model):
     log_index: int
     sealed_at: datetime
     checkpoint: str = Field(description="the signed note of the first checkpoint that covers the entry")
+
+
+class Snapshot(Model):
+    """Every column of a sealed bill; `billing_data` is its document, `body` that document's digest."""
+
+    id: int
+    company_account_number: Account
+    company_name: str
+    invoice_number: Invoice
+    billing_year: int
+    billing_month: int
+    invoice_date: date
+    due_date: date
+    archived_at: datetime
+    billing_plan: str | None
+    contract_term: str | None
+    support_level: str | None
+    total_amount: DecimalText
+    total_user_charges: DecimalText
+    total_asset_charges: DecimalText
+    total_backup_charges: DecimalText
+    total_ticket_charges: DecimalText
+    total_line_item_charges: DecimalText
+    total_tax_charges: DecimalText
+    user_count: int
+    asset_count: int
+    billable_hours: DecimalText
+    created_by: str | None
+    notes: str | None
+    kind: str
+    revision: int
+    currency: str
+    body_sha256: Digest
+    log_index: int
+    corrects: str | None
+    checkpoint: str
+    body: Digest
+    billing_data: dict[str, Any]
 
 
 class InvoicePath(Model):
@@ -169,13 +212,13 @@ class BulkOrdered(Model):
 
 
 class ScheduleChange(Model):
-    """The settings to change; those left out stay."""
+    """The settings to change; those left out stay as they are, whatever default stands here."""
 
-    enabled: bool | None = None
-    day_of_month: int | None = Field(None, ge=1, le=31, strict=True)
-    hour: int | None = Field(None, ge=0, le=23, strict=True)
-    snapshot_previous_month: bool | None = None
-    snapshot_all_companies: bool | None = None
+    enabled: bool = True
+    day_of_month: int = Field(1, ge=1, le=31, strict=True)
+    hour: int = Field(2, ge=0, le=23, strict=True)
+    snapshot_previous_month: bool = True
+    snapshot_all_companies: bool = True
     account_numbers: list[Account] | None = Field(None, max_length=10_000)
 
 

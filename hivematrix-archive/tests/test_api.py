@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
+from hivematrix_archive import schemas
 from hivematrix_archive.domain.checkpoint import open_checkpoint
 from hivematrix_archive.domain.note import VerifierKey
 from hivematrix_archive.domain.proof import Proof, check_proof
@@ -302,7 +303,16 @@ def test_the_schedule_is_read_and_changed_in_part(archive):
 
 
 @pytest.mark.parametrize(
-    "change", [{"day_of_month": 99}, {"hour": 77}, {"hour": "2"}, {"colour": 1}, {"account_numbers": ["a b"]}, []]
+    "change",
+    [
+        {"day_of_month": 99},
+        {"hour": 77},
+        {"hour": "2"},
+        {"enabled": None},
+        {"colour": 1},
+        {"account_numbers": ["a b"]},
+        [],
+    ],
 )
 def test_a_schedule_that_makes_no_sense_is_refused(archive, change):
     assert archive.post("/api/scheduler/config", "admin", json=change).status_code == 422
@@ -464,3 +474,19 @@ def test_the_front_says_where_things_are(archive):
 def test_a_digest_of_the_served_body_is_the_one_in_the_receipt(archive, sealing_request):
     receipt = archive.post("/api/snapshot", "peer_service", json=sealing_request()).json
     assert digest(archive.get(f"/api/snapshot/{receipt['invoice_number']}/body").data) == receipt["body"]
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/api/snapshot/620547-202510", schemas.Snapshot),
+        ("/api/snapshot/620547-202510/line-items", schemas.LineItems),
+        ("/api/snapshots/search", schemas.SearchPage),
+        ("/api/snapshots/company/620547", schemas.CompanyPage),
+        ("/api/scheduler/config", schemas.ScheduleAnswer),
+        ("/api/scheduler/jobs", schemas.JobsPage),
+    ],
+)
+def test_answers_are_what_the_description_says(sealed, path, model):
+    sealed.post("/api/snapshots/bulk/create", json={"year": 2025, "month": 10})
+    assert model.model_validate_json(sealed.get(path).data)

@@ -31,6 +31,8 @@ from hivematrix_archive.schemas import (
     SealingRequest,
     SearchPage,
     SearchQuery,
+    Snapshot,
+    described,
 )
 from hivematrix_archive.services import jobs, reading, schedule, sealing, session
 from hivematrix_archive.services.sealing import Outcome, Sealer
@@ -73,23 +75,38 @@ def seal_batch() -> Response:
     return sealing.seal(session(), _sealer(), lines, _lines)
 
 
-@api.get("/api/snapshot/<invoice_number>", scope="archive:read", summary="A sealed bill: columns and document")
+@api.get("/api/snapshot/<invoice_number>", scope="archive:read", responses={200: Snapshot}, summary="A sealed bill")
 def snapshot(path: InvoicePath) -> Response:
     return json_answer(reading.snapshot(session(), path.invoice_number))
 
 
-@api.get("/api/snapshot/<invoice_number>/body", scope="archive:read", summary="The exact bytes that are sealed")
+@api.get(
+    "/api/snapshot/<invoice_number>/body",
+    scope="archive:read",
+    responses={200: described("The document (`hivematrix.snapshot/1`)", "application/json", "object")},
+    summary="The exact bytes that are sealed",
+)
 def body(path: InvoicePath) -> Response:
     return Response(reading.body(session(), path.invoice_number), mimetype="application/json")
 
 
-@api.get("/api/snapshot/<invoice_number>/csv", scope="archive:read", summary="The sealed invoice as CSV")
+@api.get(
+    "/api/snapshot/<invoice_number>/csv",
+    scope="archive:read",
+    responses={200: described("The exact CSV", "text/csv")},
+    summary="The sealed invoice as CSV",
+)
 def csv(path: InvoicePath) -> Response:
     name, data = reading.csv(session(), path.invoice_number)
     return _file(data, name, "text/csv; charset=utf-8")
 
 
-@api.get("/api/snapshot/<invoice_number>/proof", scope="archive:read", summary="Its C2SP tlog-proof")
+@api.get(
+    "/api/snapshot/<invoice_number>/proof",
+    scope="archive:read",
+    responses={200: described("A C2SP tlog-proof; its extra line is the leaf data", "text/plain")},
+    summary="The proof that the bill is in the log",
+)
 def proof(path: InvoicePath, query: ProofQuery) -> Response:
     text = reading.proof(session(), path.invoice_number, query.size)
     return _file(text.encode(), f"{path.invoice_number}.tlog-proof", "text/plain; charset=utf-8")
