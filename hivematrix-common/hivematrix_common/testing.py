@@ -201,10 +201,12 @@ def configure(home: Path, people: dict[str, str]) -> Callable[..., Any]:
 
     def write(kind: type[Settings], sections: dict[str, dict[str, str]] | None = None) -> Any:
         conf = home / "instance" / f"{kind.NAME}.conf"
-        for name, values in (sections or {}).items():
-            set_section(conf, name, values)
-        for name, scopes in PEOPLE.items():
-            tokens.register(conf, people[name], name.replace("_", "-"), scopes)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _file: None)  # a conf that need not outlive the test
+            for name, values in (sections or {}).items():
+                set_section(conf, name, values)
+            for name, scopes in PEOPLE.items():
+                tokens.register(conf, people[name], name.replace("_", "-"), scopes)
         return kind.load(home, environ={}, folder=home)
 
     return write
