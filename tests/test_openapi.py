@@ -24,6 +24,11 @@ CONFORMANCE = (content_type_conformance, response_schema_conformance, status_cod
 SERVER_FAULT = 500
 
 
+@schemathesis.serializer("application/x-ndjson")
+def ndjson_text(_context: Any, value: Any) -> bytes | str:
+    return value if isinstance(value, bytes) else str(value)
+
+
 def attack(operation: Any, token: str, base: str) -> list[str]:
     """Many requests to one operation, allowed by its description and not; the faults found."""
     faults: list[str] = []
