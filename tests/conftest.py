@@ -149,7 +149,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make = str(ROOT / "scripts" / "sample" / "make.py")
     subprocess.run([sys.executable, make, "--until", "2025-12", str(folder)], check=True, capture_output=True)
     plans = folder / "plans.csv"
-    rows = list(csv.DictReader(plans.open(encoding="utf-8")))
+    rows = list(csv.DictReader(plans.read_text(encoding="utf-8").splitlines()))
     earlier = {(row["plan_name"], row["term"]): row | {"valid_from": "2001-01-01"} for row in reversed(rows)}
     with plans.open("a", encoding="utf-8", newline="") as file:
         csv.DictWriter(file, rows[0].keys()).writerows(earlier.values())
