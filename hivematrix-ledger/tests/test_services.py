@@ -1,6 +1,7 @@
 """Acceptance: sealed once, recorded from what is sealed, safe against repeats, deaths and rivals."""
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -297,3 +298,18 @@ def test_notes_and_the_callers_name_are_told_to_the_archive(world):
     accept_one(world, notes="as agreed")
     assert world.archive.sealed["620547-202510"]["meta"] == {"created_by": "admin", "notes": "as agreed"}
     assert world.rows("SELECT accepted_by, notes FROM acceptances") == [("admin", "as agreed")]
+
+
+def test_a_deadline_that_passes_meanwhile_leaves_no_lock_behind(own_world):
+    """The caller gives up while the archive seals: what was sealed is recorded by the next try, which need not wait."""
+
+    def slow(request):
+        time.sleep(0.3)
+        return own_world.archive.batch(request)
+
+    own_world.archive.peer.answers("POST", "/api/snapshots/batch", slow)
+    asked = {"account_number": "620547", "year": 2025, "month": 10}
+    answer = own_world.ledger.post("/api/bill/accept", json=asked, headers={"X-Request-Deadline": "250"})
+    assert answer.status_code in {503, 504}
+    assert own_world.rows("SELECT * FROM pg_locks WHERE locktype = 'advisory'") == []
+    assert accept_one(own_world).status_code == 200

@@ -61,6 +61,7 @@ def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
     """One company's bill. What is shown of an open month is kept for a while, to say later what differs."""
     session = store.session()
     accepted = acceptances.of_period(session, str(period), [account]).get(account)
+    session.commit()  # no transaction waits for a peer
     if accepted:
         data = ledger.archive.body(accepted.invoice_number, accepted.body_sha256)
         return Shown(orjson.loads(data), data, accepted.body_sha256, None)
@@ -92,6 +93,7 @@ def settle(ledger: Ledger, period: Period, feed: Feed) -> list[Sealed | Bill | N
     session = store.session()
     accounts = [facts["account_number"] for facts in feed.companies]
     accepted = list(acceptances.of_period(session, str(period), accounts))
+    session.commit()
     found: dict[str, Sealed | Bill | NoBill] = {}
     found |= ledger.archive.sealed(str(period), accepted) if accepted else {}
     rest = Feed([facts for facts in feed.companies if facts["account_number"] not in found], feed.plans, None)

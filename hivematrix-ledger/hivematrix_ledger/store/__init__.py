@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import orjson
 from hivematrix_common.database import AnySession
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from hivematrix_ledger.models import db
@@ -54,5 +53,5 @@ def _release(connection: Connection, own: Session) -> None:
         own.rollback()
         own.execute(_UNLOCK)
         own.commit()
-    except DBAPIError:
+    except Exception:  # noqa: BLE001 - whatever it is, no pooled connection may keep the locks
         connection.invalidate()
