@@ -34,14 +34,15 @@ USER_TYPES = ("Paid", "Custom", "Free", "No Charge")
 KINDS = ("user", "asset", "backup", "hours", "item")
 DAYS = (
     *("2023-05-05", "2025-09-30", "2025-10-01", "2025-10-02", "2025-10-15", "2025-10-20", "2025-10-30", "2025-10-31"),
-    *("2025-11-01", "2025-11-15", "2025-12-31", "2026-01-10", "2026-03-01"),
+    *("2025-11-01", "2025-11-15", "2025-12-31", "2026-01-10", "2026-02-01", "2026-02-14", "2026-02-28"),
 )
 MONTHS = ("2025-08", "2025-09", "2025-10", "2025-11", "2025-12", "2026-01", "2026-02")
 TB = 1024**4
 
 
-def random_facts(seed: int, companies: int, zone: str = "UTC") -> Facts:
-    maker = _Maker(Random(seed))
+def random_facts(seed: int, companies: int, zone: str = "UTC", *, busy: bool = False) -> Facts:
+    """`busy` companies have much work, of which much turns up late, and all have prepaid hours that run out."""
+    maker = _Maker(Random(seed), busy=busy)
     maker.make_plans()
     for number in range(companies):
         maker.make_company(number)
@@ -49,8 +50,9 @@ def random_facts(seed: int, companies: int, zone: str = "UTC") -> Facts:
 
 
 class _Maker:
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, *, busy: bool) -> None:
         self.random = random
+        self.busy = busy
         self.tables: dict[str, list[Row]] = {stem: [] for stem in COLUMNS}
         self.arrivals: dict[str, list[Row]] = defaultdict(list)
         self.count = 0
@@ -67,8 +69,10 @@ class _Maker:
         return f"{kind}-{self.count}"
 
     def money(self, highest: int = 200) -> str:
-        """Whole, in cents or with four decimals."""
-        places = self.random.choice((0, 0, 2, 2, 4))
+        """Whole, in cents, with four decimals, or half a cent beyond."""
+        places = self.random.choice((0, 0, 2, 2, 3, 4))
+        if places == 3:
+            return f"{self.random.randrange(highest)}.{self.random.randrange(100):02}5"
         return f"{self.random.randrange(highest * 10**places) / 10**places:.{places}f}"
 
     def name(self, text: str) -> str:
@@ -86,7 +90,9 @@ class _Maker:
 
     def make_plan_version(self, number: int, name: str, term: str, valid_from: str, currency: str) -> None:
         # An empty rate falls to its default; 0 does not.
-        rates = {rate: self.random.choice(("", "0", *(self.money() for _ in range(6)))) for rate in RATES}
+        rates = {
+            rate: ("", "0", *(self.money() for _ in range(6)))[(number + place) % 8] for place, rate in enumerate(RATES)
+        }
         rates["backup_included_tb"] = self.random.choice(("", "0", "1", "0.5", "1.2345"))
         self.add(
             "plans",
@@ -123,6 +129,8 @@ class _Maker:
             term = self.random.choice(tuple(TERMS))
         elif odd == 4:
             currency = self.random.choice(("JPY", "EUR", "GBP"))
+        elif odd == 5:
+            plan, currency = "Plain", "GBP"  # a plan that names no currency is in none but the company's
         return self.add(
             "companies",
             account_number=account,
@@ -162,8 +170,11 @@ class _Maker:
 
     def make_assets(self, account: str) -> None:
         for _ in range(self.random.randrange(10)):
-            own = self.random.choices((*ASSET_TYPES, ""), (10, 7, 5, 2, 2, 1, 2, 6))[0]
-            uid = self.uid("A")
+            own = self.random.choices((*ASSET_TYPES, ""), (10, 7, 5, 2, 2, 2, 2, 6))[0]
+            is_overridden = self.chance(80 if own == "Custom" else 25)
+            uid, span = self.uid("A"), self.span()
+            if own == "Custom" and not is_overridden and self.chance(70):
+                span = {"active_from": "", "active_to": "2025-09-30"}
             self.add(
                 "assets",
                 uid=uid,
@@ -171,10 +182,10 @@ class _Maker:
                 hostname=self.name("HOST"),
                 billing_type=own,
                 backup_bytes=self.backup_bytes(),
-                **self.span(),
+                **span,
             )
-            if self.chance(85 if own == "Custom" else 20):
-                kind = self.random.choice(ASSET_TYPES)
+            if is_overridden:
+                kind = self.random.choice((*ASSET_TYPES, "Custom"))
                 self.add("asset_overrides", asset_uid=uid, billing_type=kind, custom_cost=self.cost(kind))
 
     def backup_bytes(self) -> str:
@@ -193,13 +204,13 @@ class _Maker:
         return (first + timedelta(days=self.random.randrange(days))).isoformat()
 
     def make_hours(self, account: str) -> None:
-        for _ in range(self.random.randrange(4)):
+        for _ in range(self.random.randrange(4) or self.busy * 2):
             ticket = self.uid("T")
             number = self.name("INC")
             self.add("tickets", uid=ticket, account_number=account, number=number, subject="Help", status="open")
-            for _ in range(self.random.randrange(14)):
+            for _ in range(self.random.randrange(30)):
                 self.add("time_entries", **self.entry(ticket, self.worked_on()))
-            if self.chance(50):
+            if self.busy or self.chance(50):
                 self.make_arrivals(ticket)
 
     def entry(self, ticket: str, worked_on: str) -> Row:
@@ -215,10 +226,10 @@ class _Maker:
     def make_arrivals(self, ticket: str) -> None:
         """After a month's acceptance: new entries of any month; some known ones change or move, as they should not."""
         for period in ("2025-10", "2025-11", "2025-12"):
-            for _ in range(self.random.randrange(3)):
-                worked_on = f"{self.random.choice((period, period, '2025-10', '2025-08', '2026-01'))}-30"
+            for _ in range(self.random.randrange(4)):
+                worked_on = f"{self.random.choice((period, '2025-10', '2025-10', '2025-08', '2026-01'))}-30"
                 self.arrivals[period].append(self.entry(ticket, worked_on))
-            known = [row for row in self.tables["time_entries"][-14:] if row["ticket_uid"] == ticket]
+            known = [row for row in self.tables["time_entries"][-30:] if row["ticket_uid"] == ticket]
             if known and self.chance(20):
                 changed = self.random.choice(known) | {"hours": self.hours()}
                 moved = {"worked_on": "2026-01-15"} if self.chance(30) else {}
@@ -226,14 +237,14 @@ class _Maker:
 
     def make_prepaid(self, company: Row) -> None:
         account = company["account_number"]
-        if self.chance(4):
+        if not self.busy and self.chance(4):
             self.add("prepaid_hours", account_number=account)  # clears what was never there
-        elif self.chance(60):
-            yearly = self.random.choice(("", "0", "10", "25.5", "60.125", "40"))
+        elif self.busy or self.chance(75):
+            yearly = self.random.choice(("", "0", "5", "10", "25.5", "40.125"))
             year = "contract" if yearly and self.chance(45) else self.random.choice(("", "calendar"))
-            if year == "contract" and not company["contract_start"] and self.chance(80):
-                company["contract_start"] = "2023-08-31"
-            monthly = self.random.choice(("", "0", "1", "2.5", "4.0001", "6"))
+            if year == "contract" and self.chance(80 if company["contract_start"] else 60):
+                company["contract_start"] = self.random.choice(("2023-08-31", "2024-09-15", "2024-10-01", "2025-10-31"))
+            monthly = self.random.choice(("", "0", "1", "2.5", "4.0001", "6", "12"))
             rollover = self.random.choice(("", "0", "1", "2", "3"))
             self.add(
                 "prepaid_hours",
@@ -252,6 +263,10 @@ class _Maker:
                 self.windows(account, rate, ("0", self.money(highest), self.money(highest)))
         if self.chance(12):
             self.windows(account, "billing_plan", (*USUAL, "Inactive", "Unobtainium", "Yen"))
+        elif self.chance(25):
+            month = self.random.choice(("2025-03", "2025-06", "2025-09", "2025-11", "2025-12"))
+            without = {"key": "billing_plan", "value": self.random.choice(("Inactive", "Unobtainium"))}
+            self.add("client_overrides", account_number=account, from_period=month, to_period=month, **without)
         if self.chance(20):
             self.windows(account, "support_level", ("Gold care", "None"))
         for name in ("antivirus", "sat", "extra"):
