@@ -3,7 +3,6 @@
 import contextlib
 import getpass
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,24 +15,26 @@ import click
 from hivematrix_common import cli, clock
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
-from hivematrix_common.schemas import ACCOUNT
-from hivematrix_common.web import App
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
-from hivematrix_archive.app import create_app
 from hivematrix_archive.config import ArchiveSettings
+from hivematrix_archive.domain.bill import ACCOUNT
 from hivematrix_archive.domain.jobs import Happened, Job, Tally, exit_code_of
-from hivematrix_archive.services import background, engine, jobs, log, preview, session, verify, workflow
+from hivematrix_archive.services import jobs, log, preview, verify, workflow
 from hivematrix_archive.services.jobs import LockedError, Report, Runner
+from hivematrix_archive.services.opened import Opened, opened
 
 TRIES = 6
 PAUSE_SECONDS = 2.0
 ERRORS_TOLD = 20
 
 
-def serving_app(settings: ArchiveSettings) -> App:
+def serving_app(settings: ArchiveSettings) -> Any:
+    # Imported late: the timer's command starts hourly and needs none of it.
+    from hivematrix_archive.app import create_app
+    from hivematrix_archive.services import background
+
     app = create_app(settings)
     background.start(app)
     return app
@@ -50,8 +51,8 @@ def init(origin: str | None, home: str | None) -> None:
 
     Example: hivematrix-archive init --origin archive.example.com/log
     """
-    with _archive(home) as app:
-        click.echo(str(log.begin(session(), app.extensions["hivematrix_outside"], origin)))
+    with _archive(home) as archive, Session(archive.engine) as session:
+        click.echo(str(log.begin(session, archive.outside, origin)))
 
 
 @group.command("verify")
@@ -63,9 +64,9 @@ def verify_command(checkpoints: Path | None, as_json: bool, home: str | None) ->
 
     Exits 1 with the first bad entry and why. Example: hivematrix-archive verify
     """
-    with _archive(home) as app, _bar("verify", as_json) as advance:
+    with _archive(home) as archive, _bar("verify", as_json) as advance:
         try:
-            good = verify.verify(engine(), app.extensions["hivematrix_outside"], advance, checkpoints)
+            good = verify.verify(archive.engine, archive.outside, advance, checkpoints)
         except verify.BadError as bad:
             if as_json:
                 _print({"good": False, "index": bad.index, "why": bad.why})
@@ -90,15 +91,15 @@ def snapshot(home: str | None, as_json: bool, dry_run: bool, **asked: Any) -> in
 
     Example: scheduled_snapshots.py --year 2025 --month 10 --all
     """
-    with _archive(home) as app, _bar("seal", as_json) as advance:
-        period = _period_asked(app.settings.billing.timezone, asked)
-        runner = _runner(app, advance, as_json=as_json)
+    with _archive(home) as archive, _bar("seal", as_json) as advance:
+        period = _period_asked(archive.settings.billing.timezone, asked)
+        runner = _runner(archive, advance, as_json=as_json)
         if dry_run:
-            wanted = [(period, _accounts_asked(asked))] if period else jobs.preview_due(runner)
+            wanted = [(period, _accounts_asked(archive, asked))] if period else jobs.preview_due(runner)
             return _tell_forecast(runner, wanted, as_json=as_json)
         if period is None:
             return _tell_reports(_persistently(lambda: jobs.run_due(runner)), as_json=as_json)
-        accounts = _accounts_asked(asked)
+        accounts = _accounts_asked(archive, asked)
         return _tell_reports(_persistently(lambda: [jobs.run_asked(runner, period, accounts, _me())]), as_json=as_json)
 
 
@@ -119,16 +120,16 @@ def _period_asked(zone: ZoneInfo, asked: dict[str, Any]) -> Period | None:
     return period
 
 
-def _accounts_asked(asked: dict[str, Any]) -> tuple[str, ...] | None:
+def _accounts_asked(archive: Opened, asked: dict[str, Any]) -> tuple[str, ...] | None:
     """The companies that were asked for, else those of the schedule's row; None means all."""
     if asked["everyone"] and asked["accounts"] is not None:
         raise click.UsageError("give --all or --accounts, not both")
     if asked["everyone"]:
         return None
     if asked["accounts"] is None:
-        return jobs.read_accounts(engine())
+        return jobs.read_accounts(archive.engine)
     accounts = tuple(dict.fromkeys(part.strip() for part in asked["accounts"].split(",") if part.strip()))
-    if not accounts or not all(re.fullmatch(ACCOUNT, account) for account in accounts):
+    if not accounts or not all(map(ACCOUNT.fullmatch, accounts)):
         raise click.UsageError(f"--accounts: expected account numbers such as 620547,183729, got {asked['accounts']!r}")
     return accounts
 
@@ -159,13 +160,11 @@ def workflow_command(home: str | None, skip_health: bool, skip_create: bool, **a
 
 
 @contextlib.contextmanager
-def _archive(home: str | None) -> Iterator[App]:
-    """The app's context for a command; a database that does not answer is told in one line."""
-    settings = cli.load_settings(ArchiveSettings, home)
-    app = create_app(settings)
-    with app.app_context():
+def _archive(home: str | None) -> Iterator[Opened]:
+    """What a command works on; a database that does not answer is told in one line."""
+    with opened(cli.load_settings(ArchiveSettings, home)) as archive:
         try:
-            yield app
+            yield archive
         except DBAPIError as error:
             cli.fail(f"database: {str(error.orig).strip().splitlines()[0]}")
 
@@ -174,13 +173,13 @@ def _me() -> str:
     return f"{getpass.getuser()} at the command line"
 
 
-def _runner(app: App, advance: Callable[[int, int], None], *, as_json: bool) -> Runner:
+def _runner(archive: Opened, advance: Callable[[int, int], None], *, as_json: bool) -> Runner:
     def progress(job: Job, tally: Tally) -> None:
         advance(tally.completed, tally.total)
         if as_json or not sys.stderr.isatty():
             _print(_progress(job, tally))
 
-    return jobs.runner(app.settings, engine(), progress)
+    return jobs.runner(archive.settings, archive.engine, progress)
 
 
 def _progress(job: Job, tally: Tally) -> dict[str, Any]:
@@ -198,7 +197,6 @@ def _persistently(run: Callable[[], list[Report]]) -> list[Report]:
         except DBAPIError:
             if not left:
                 raise
-            engine().dispose()
             time.sleep(PAUSE_SECONDS)
     raise AssertionError("unreachable")
 
@@ -245,6 +243,9 @@ def _bar(what: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
     if as_json or not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)

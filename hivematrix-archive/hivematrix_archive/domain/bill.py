@@ -25,7 +25,7 @@ _REQUIRED = (
     *("inputs_digest", "inputs", "csv_sha256", "engine", "corrects"),
 )
 _LINE = ("kind", "name", "description", "quantity", "rate", "amount")
-_ACCOUNT = re.compile(r"[A-Za-z0-9]{1,32}")
+ACCOUNT = re.compile(r"[A-Za-z0-9]{1,32}")
 _REVISION = re.compile(r"(.+)-([0-9]{6})(?:-C([1-9][0-9]{0,3}))?")
 COLUMN_PLACES = 4
 
@@ -163,7 +163,7 @@ def _optional(body: dict[str, Any], name: str) -> str | None:
 
 def _account(body: dict[str, Any]) -> str:
     account = _text(body, "account_number")
-    if not _ACCOUNT.fullmatch(account):
+    if not ACCOUNT.fullmatch(account):
         raise DomainError("body.account_number", f"expected 1 to 32 letters and digits, got {account!r}")
     return account
 
