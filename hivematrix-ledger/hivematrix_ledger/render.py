@@ -1,4 +1,4 @@
-"""How a bill leaves the house: file names of invoices."""
+"""How a bill leaves the house: its invoice's file name."""
 
 import re
 
@@ -11,8 +11,3 @@ def csv_name(body: Document) -> str:
     """The company's name reduced to what every file system takes, and the month."""
     company = _UNFIT.sub("", body["company_name"]).strip().replace(" ", "_")
     return f"{company or body['account_number']}_{body['period']}.csv"
-
-
-def zip_member(body: Document) -> str:
-    """In a ZIP of many the account keeps companies of one name apart."""
-    return csv_name(body).removesuffix(".csv") + f"_{body['account_number']}.csv"

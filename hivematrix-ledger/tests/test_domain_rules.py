@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_ledger.domain.differences import differences
 from hivematrix_ledger.domain.engines import NoBill, compute_bill
 from hivematrix_ledger.domain.engines.v1.contract import contract_end, contract_state
 from hivematrix_ledger.domain.engines.v1.counting import share
@@ -643,3 +644,54 @@ def test_a_rate_of_more_digits_than_the_currency_keeps_them_in_the_csv(new_case)
     case.override("per_user", "0.1255")
     case.contact("Ann")
     assert "User: Ann (Paid),1,0.1255,0.13\r\n" in case.bill().csv
+
+
+# What no import lets through still gets no silent answer.
+
+
+def test_words_the_engine_does_not_know_make_the_company_unbillable(case):
+    inputs = case.inputs()
+    unknown = {
+        "count policy": {"plans": [plan | {"count_policy": "sometimes"} for plan in inputs["plans"]]},
+        "line_items.kind": {"line_items": [{"uid": "i", "name": "I", "kind": "weekly", "fee": "1"}]},
+        "pool year": {"prepaid": {"monthly": "1", "yearly": "1", "pool_year": "fiscal", "rollover_months": 0}},
+        "company.contract": {"company": inputs["company"] | {"contract_start": "2025-02-30"}},
+        "per_user": {"plans": [plan | {"rates": plan["rates"] | {"per_user": "1e5"}} for plan in inputs["plans"]]},
+    }
+    for word, change in unknown.items():
+        outcome = compute_bill(inputs | change)
+        assert isinstance(outcome, NoBill), word
+        assert (outcome.status, word in outcome.reason) == ("unbillable", True), outcome.reason
+
+
+def test_a_text_that_is_no_date_is_refused(new_case):
+    case = new_case()
+    case.entry("1", worked_on="31 October 2025")
+    with pytest.raises(DomainError, match="expected a date or an instant"):
+        case.inputs()
+
+
+def test_differences_tell_items_of_one_name_apart(new_case):
+    case = new_case()
+    for number in range(2):
+        case.line_item("Phone", "recurring", "1", uid=f"i{number}")
+        case.manual_user("Temp", "Custom", "5", uid="m")
+    before = case.body()
+    case.rows.line_items.pop()
+    case.rows.manual_users.pop()
+    told = differences(before, case.body())
+    assert told[0] == {"pointer": "/totals/total", "previewed": "12.00", "now": "6.00"}
+    assert {"pointer": "/lines/item Phone", "previewed": "1.00", "now": None} in told
+    assert {"pointer": "/lines/user Temp", "previewed": "5.00", "now": None} in told
+
+
+def test_bills_that_differ_in_their_inputs_alone_say_so(case):
+    before = case.body()
+    case.contact("Free", uid="c-free")
+    case.user_override("free", "Free")
+    case.facts["contacts"].pop()
+    case.entry("0", worked_on="2025-10-09", billable=False)
+    case.facts["entries"].pop()
+    case.facts["assets"][0]["backup_bytes"] = None
+    told = differences(before, case.body())
+    assert [difference["pointer"] for difference in told] == ["/inputs"]
