@@ -164,50 +164,49 @@ def test_an_override_moves_with_its_asset_to_another_account(world, load, case, 
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "row", "column", "message"),
-    [
-        ("client_overrides.csv", "620547,per_printer,1,,", "key", "unknown key per_printer"),
-        ("client_overrides.csv", "620547,feature:,1,,", "key", "unknown key feature:"),
-        ("client_overrides.csv", "620547,per_user,abc,,", "value", "expected a decimal such as 12.50, got 'abc'"),
-        ("client_overrides.csv", "620547,per_user,-1,,", "value", "expected 0 or more, got -1"),
-        ("client_overrides.csv", "620547,per_user,1.00001,,", "value", "at most 4 decimals, got 1.00001"),
-        ("client_overrides.csv", "620547,per_user,,,", "value", "a value is required"),
-        ("client_overrides.csv", "620547,per_user,1,2025-13,", "from_period", "expected 1 to 12, got 13 in '2025-13'"),
-        (
-            "client_overrides.csv",
-            "620547,per_user,1,2025-02,2025-01",
-            "to_period",
-            "2025-01 lies before from_period 2025-02",
-        ),
-        ("client_overrides.csv", "999999,per_user,1,,", "account_number", "there is no 999999 in Codex"),
-        ("asset_overrides.csv", "a-GONE,VM,", "asset_uid", "there is no a-GONE in Codex"),
-        ("asset_overrides.csv", "a-WS1,Laptop,", "billing_type", "expected one of Workstation, Server"),
-        ("asset_overrides.csv", "a-WS1,Custom,", "custom_cost", "Custom needs a cost"),
-        ("user_overrides.csv", "c-GONE,Paid,", "contact_uid", "there is no c-GONE in Codex"),
-        ("user_overrides.csv", "c-Ann,Server,", "billing_type", "expected one of Paid, Custom, Free"),
-        ("manual_assets.csv", "620547,X,Custom,,", "custom_cost", "Custom needs a cost"),
-        ("manual_assets.csv", "620547,,VM,,", "hostname", "a value is required"),
-        ("line_items.csv", "620547,X,,one_off,1,,,,", "period", "a one_off item needs a period"),
-        ("line_items.csv", "620547,X,,yearly,1,,,,", "month", "a yearly item needs a month"),
-        ("line_items.csv", "620547,X,,yearly,1,,13,,", "month", "expected a whole number from 1 to 12, got 13"),
-        ("line_items.csv", "620547,X,,recurring,1,2025-10,,,", "period", "a recurring item has no period"),
-        ("line_items.csv", "620547,X,,one_off,1,2025-10,,2025-01,", "from_period", "a one_off item has no from_period"),
-        ("line_items.csv", "620547,X,,recurring,,,,,", "fee", "a value is required"),
-        ("line_items.csv", "620547,X,,monthly,1,,,,", "kind", "expected one of recurring, one_off, yearly"),
-        ("prepaid_hours.csv", "620547,-1,,,", "monthly", "expected 0 or more, got -1"),
-        ("prepaid_hours.csv", "620547,1,,,12", "rollover_months", "expected a whole number from 0 to 11, got 12"),
-        ("prepaid_hours.csv", "620547,1,,fiscal,", "pool_year", "expected one of calendar, contract"),
-        ("tax_rates.csv", "620547,tax,1", "category", "expected one of user, asset, backup, hours, item, *"),
-        ("tax_rates.csv", "620547,user,", "percent", "a value is required"),
-    ],
-)
-def test_a_bad_cell_is_named_by_file_line_and_column(request, name, row, column, message):
-    world, load = request.getfixturevalue("world"), request.getfixturevalue("load")
-    [(file, line, field, told)] = refused(load, name, row)
-    assert (file, line, field) == (name, 2, column)
-    assert told.startswith(message)
-    assert world.rows(f"SELECT * FROM {name.removesuffix('.csv')}") == []
+BAD_CELLS = [
+    ("client_overrides.csv", "620547,per_printer,1,,", "key", "unknown key per_printer"),
+    ("client_overrides.csv", "620547,feature:,1,,", "key", "unknown key feature:"),
+    ("client_overrides.csv", "620547,per_user,abc,,", "value", "expected a decimal such as 12.50, got 'abc'"),
+    ("client_overrides.csv", "620547,per_user,-1,,", "value", "expected 0 or more, got -1"),
+    ("client_overrides.csv", "620547,per_user,1.00001,,", "value", "at most 4 decimals, got 1.00001"),
+    ("client_overrides.csv", "620547,per_user,,,", "value", "a value is required"),
+    ("client_overrides.csv", "620547,per_user,1,2025-13,", "from_period", "expected 1 to 12, got 13 in '2025-13'"),
+    (
+        "client_overrides.csv",
+        "620547,per_user,1,2025-02,2025-01",
+        "to_period",
+        "2025-01 lies before from_period 2025-02",
+    ),
+    ("client_overrides.csv", "999999,per_user,1,,", "account_number", "there is no 999999 in Codex"),
+    ("asset_overrides.csv", "a-GONE,VM,", "asset_uid", "there is no a-GONE in Codex"),
+    ("asset_overrides.csv", "a-WS1,Laptop,", "billing_type", "expected one of Workstation, Server"),
+    ("asset_overrides.csv", "a-WS1,Custom,", "custom_cost", "Custom needs a cost"),
+    ("user_overrides.csv", "c-GONE,Paid,", "contact_uid", "there is no c-GONE in Codex"),
+    ("user_overrides.csv", "c-Ann,Server,", "billing_type", "expected one of Paid, Custom, Free"),
+    ("manual_assets.csv", "620547,X,Custom,,", "custom_cost", "Custom needs a cost"),
+    ("manual_assets.csv", "620547,,VM,,", "hostname", "a value is required"),
+    ("line_items.csv", "620547,X,,one_off,1,,,,", "period", "a one_off item needs a period"),
+    ("line_items.csv", "620547,X,,yearly,1,,,,", "month", "a yearly item needs a month"),
+    ("line_items.csv", "620547,X,,yearly,1,,13,,", "month", "expected a whole number from 1 to 12, got 13"),
+    ("line_items.csv", "620547,X,,recurring,1,2025-10,,,", "period", "a recurring item has no period"),
+    ("line_items.csv", "620547,X,,one_off,1,2025-10,,2025-01,", "from_period", "a one_off item has no from_period"),
+    ("line_items.csv", "620547,X,,recurring,,,,,", "fee", "a value is required"),
+    ("line_items.csv", "620547,X,,monthly,1,,,,", "kind", "expected one of recurring, one_off, yearly"),
+    ("prepaid_hours.csv", "620547,-1,,,", "monthly", "expected 0 or more, got -1"),
+    ("prepaid_hours.csv", "620547,1,,,12", "rollover_months", "expected a whole number from 0 to 11, got 12"),
+    ("prepaid_hours.csv", "620547,1,,fiscal,", "pool_year", "expected one of calendar, contract"),
+    ("tax_rates.csv", "620547,tax,1", "category", "expected one of user, asset, backup, hours, item, *"),
+    ("tax_rates.csv", "620547,user,", "percent", "a value is required"),
+]
+
+
+def test_a_bad_cell_is_named_by_file_line_and_column(world, load):
+    for name, row, column, message in BAD_CELLS:
+        [(file, line, field, told)] = refused(load, name, row)
+        assert (file, line, field) == (name, 2, column), told
+        assert told.startswith(message)
+    assert all(world.rows(f"SELECT * FROM {table}") == [] for table in TABLES)
 
 
 def test_overlapping_overrides_are_refused_with_both_rows(load):

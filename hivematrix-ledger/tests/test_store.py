@@ -40,10 +40,19 @@ FORBIDDEN = [
 ] + ["UPDATE acceptances SET total = 0", "UPDATE accepted_entries SET uid = 'x'", "CREATE TABLE x ()"]
 
 
-@pytest.mark.parametrize("statement", REFUSED)
-def test_the_database_refuses_what_the_rules_forbid(world, statement):
-    with pytest.raises(DBAPIError, match=r"violates|too long"):
-        world.ledger.db.session.execute(text(statement))
+def refused(world, statement):
+    """Why the database refuses a statement; empty when it does not."""
+    session = world.ledger.db.session
+    try:
+        with session.begin_nested():
+            session.execute(text(statement))
+    except DBAPIError as error:
+        return str(error.orig)
+    return ""
+
+
+def test_the_database_refuses_what_the_rules_forbid(world):
+    assert [statement for statement in REFUSED if "violates" not in refused(world, statement)] == []
 
 
 def test_overrides_that_follow_each_other_are_no_overlap(world):
@@ -53,10 +62,8 @@ def test_overrides_that_follow_each_other_are_no_overlap(world):
     assert len(world.rows("SELECT * FROM client_overrides")) == 3
 
 
-@pytest.mark.parametrize("statement", FORBIDDEN)
-def test_the_service_may_not_change_what_was_accepted(world, statement):
-    with pytest.raises(DBAPIError, match="permission denied"):
-        world.ledger.db.session.execute(text(statement))
+def test_the_service_may_not_change_what_was_accepted(world):
+    assert [statement for statement in FORBIDDEN if "permission denied" not in refused(world, statement)] == []
 
 
 def test_an_hour_is_on_one_bill_only(world):
@@ -91,19 +98,20 @@ def test_a_page_is_read_in_two_statements(world):
 UIDS = "(SELECT json_array_elements_text('[\"x\"]'))"
 
 
-@pytest.mark.parametrize(
-    ("query", "index"),
-    [
-        (f"SELECT * FROM acceptances WHERE period = '2025-10' AND account_number IN {UIDS}", "acceptances_"),
-        (f"SELECT * FROM accepted_entries WHERE uid IN {UIDS}", "accepted_entries_pkey"),
-        (f"SELECT * FROM asset_overrides WHERE asset_uid IN {UIDS}", "asset_overrides_pkey"),
-        (f"SELECT * FROM user_overrides WHERE contact_uid IN {UIDS}", "user_overrides_pkey"),
-        (f"SELECT * FROM client_overrides WHERE account_number IN {UIDS}", "client_overrides_account"),
-        (f"SELECT * FROM sealing WHERE account_number IN {UIDS}", "sealing_pkey"),
-        ("SELECT * FROM previews WHERE shown_at < '2025-01-01'", "previews_shown"),
-    ],
-)
-def test_the_pages_queries_can_use_their_indexes(world, query, index):
-    world.ledger.db.session.execute(text("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off"))
-    plan = "\n".join(row for (row,) in world.rows(f"EXPLAIN {query}"))
-    assert index in plan, plan
+INDEXED = [
+    (f"SELECT * FROM acceptances WHERE period = '2025-10' AND account_number IN {UIDS}", "acceptances_"),
+    (f"SELECT * FROM accepted_entries WHERE uid IN {UIDS}", "accepted_entries_pkey"),
+    (f"SELECT * FROM asset_overrides WHERE asset_uid IN {UIDS}", "asset_overrides_pkey"),
+    (f"SELECT * FROM user_overrides WHERE contact_uid IN {UIDS}", "user_overrides_pkey"),
+    (f"SELECT * FROM client_overrides WHERE account_number IN {UIDS}", "client_overrides_account"),
+    (f"SELECT * FROM sealing WHERE account_number IN {UIDS}", "sealing_pkey"),
+    ("SELECT * FROM previews WHERE shown_at < '2025-01-01'", "previews_shown"),
+]
+
+
+def test_the_pages_queries_can_use_their_indexes(world):
+    session = world.ledger.db.session
+    session.execute(text("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off"))
+    for query, index in INDEXED:
+        plan = "\n".join(row for (row,) in session.execute(text(f"EXPLAIN {query}")))
+        assert index in plan, plan
