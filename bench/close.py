@@ -109,11 +109,10 @@ class Bench:
     def memory(self) -> dict[str, int]:
         """Each service's peak resident memory in MB, where the kernel tells it."""
         found = {}
-        for row in json.loads(self.run("hivematrix-helm", "status", "--json"))["services"]:
-            status = Path(f"/proc/{row['pid']}/status")
-            if row["service"] in SERVICES and status.exists():
-                peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-                found[row["service"]] = int(peak[1]) // 1024 if peak else 0
+        units = json.loads((self.home / "run" / "mesh.json").read_text())["units"]
+        for service in SERVICES:
+            peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{units[service]['pid']}/status").read_text())
+            found[service] = int(peak[1]) // 1024 if peak else 0
         return found
 
     def bare_copy(self) -> tuple[float, int, int]:

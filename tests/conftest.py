@@ -79,7 +79,7 @@ class Mesh:
         connection = psycopg2.connect(url.replace("+psycopg2", ""))
         try:
             with connection, connection.cursor() as cursor:
-                cursor.execute(statement, values)
+                cursor.execute(statement, values or None)
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
@@ -95,8 +95,8 @@ class Mesh:
         (self.home / "strike").unlink(missing_ok=True)
 
     def pid(self, service: str) -> int:
-        status = json.loads(self.run("hivematrix-helm", "status", "--json", code=None).stdout)
-        return next(int(row["pid"]) for row in status["services"] if row["service"] == service)
+        found = json.loads((self.home / "run" / "mesh.json").read_text())
+        return int(found["units"][service]["pid"])
 
     def wait_ready(self, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
