@@ -1,5 +1,6 @@
 """What a service counts, in Prometheus text, for loopback and for callers with a token."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ class Metrics:
         self.requests = Counter(
             "hm_requests_total", "Requests answered", ["method", "route", "status"], registry=self.registry
         )
+        # When each request that is being answered began, by thread: a stopping service finishes these.
+        self.begun: dict[int, float] = {}
         self.seconds = Histogram("hm_request_seconds", "Time to answer", ["route"], registry=self.registry)
         self.running = Gauge("hm_requests_running", "Requests being answered", registry=self.registry)
         self.busy = Counter("hm_busy_total", "Requests refused because all workers were busy", registry=self.registry)
@@ -59,11 +62,13 @@ def init_metrics(app: Flask, settings: Settings) -> None:
     def begin() -> None:
         g.metrics_started = time.perf_counter()
         metrics.running.inc()
+        metrics.begun[threading.get_ident()] = time.monotonic()
 
     @app.teardown_request
     def end(_error: BaseException | None) -> None:
         if g.pop("metrics_started", None) is not None:
             metrics.running.dec()
+            metrics.begun.pop(threading.get_ident(), None)
 
     @app.after_request
     def count(response: Response) -> Response:

@@ -5,6 +5,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from hivematrix_common.errors import Problem, code_for_status
 from hivematrix_common.health import prober
 from hivematrix_common.web import BODY_LIMIT, PROBLEM, App
 
+LOOKS = 3  # a request may lie between two of its parts when we look
 _log = logging.getLogger("hivematrix.server")
 
 
@@ -72,7 +74,7 @@ def serve(app: App) -> int:
     _log.info("listening", extra={"bind": app.settings.service.bind, "port": app.settings.port})
     stop.wait()
     probe.draining.set()
-    _drain(app)
+    _drain(app, server)
     server.task_dispatcher.shutdown(cancel_pending=False, timeout=1)
     probe.stop()
     _log.info("stopped")
@@ -86,9 +88,22 @@ def _settle_memory() -> None:
     gc.set_threshold(200_000, 20, 50)
 
 
-def _drain(app: App) -> None:
-    running, until = metrics.of(app).running, time.monotonic() + app.settings.service.drain_seconds
+def _drain(app: App, server: Any) -> None:
+    """Finish what runs while /readyz says 503, then refuse new connections and finish what came meanwhile."""
+    begun, until = metrics.of(app).begun, time.monotonic() + app.settings.service.drain_seconds
+    told = time.monotonic()
+    _wait(lambda: all(start > told for start in list(begun.values())), until)
+    server.trigger.pull_trigger(lambda: _stop_listening(server))
+    _wait(lambda: not begun, until)
+
+
+def _stop_listening(server: Any) -> None:
+    server.del_channel()
+    server.socket.close()
+
+
+def _wait(done: Callable[[], bool], until: float) -> None:
     quiet = 0
-    while time.monotonic() < until and quiet < 3:  # noqa: PLR2004 - three looks in a row
-        quiet = quiet + 1 if running._value.get() == 0 else 0  # noqa: SLF001 - the gauge has no other reader
+    while time.monotonic() < until and quiet < LOOKS:
+        quiet = quiet + 1 if done() else 0
         time.sleep(0.05)
