@@ -14,7 +14,6 @@ from hivematrix_archive.store.outside import Outside
 def create_app(settings: ArchiveSettings | None = None) -> App:
     settings = settings or ArchiveSettings.load()
     app = new_app(settings, __package__, "HiveMatrix Archive")
-    app.url_map.merge_slashes = False  # a tile has one spelling; any other is no tile
     app.extensions["hivematrix_outside"] = Outside(settings.home)
     init_database(app, db, settings)
     init_health(app, peers=("codex", "ledger"))

@@ -184,6 +184,14 @@ def test_a_disabled_schedule_runs_nothing_by_itself_and_what_is_asked_for_all_th
     assert jobs.run_asked(runner, OCTOBER, None, "ada").code == 0
 
 
+def test_a_disabled_schedule_tries_nothing_again(runner, peers):
+    installed("2025-11-05T00:00:00Z")
+    peers.down = True
+    assert jobs.run_due(runner)[0].job.status is Status.RETRYING
+    schedule.change(session(), {"enabled": False})
+    assert jobs.run_due(runner) == []
+
+
 def test_a_manual_run_marks_no_period_done(runner):
     installed("2025-11-05T00:00:00Z")
     jobs.run_asked(runner, Period(2025, 11), None, "ada")

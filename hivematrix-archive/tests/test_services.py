@@ -300,6 +300,42 @@ def undo(cursor):
         cursor.execute(f"INSERT INTO archive_log.{table} OVERRIDING SYSTEM VALUE SELECT * FROM aside_{table}")
 
 
+def test_a_log_that_would_not_extend_the_signed_one_is_not_signed(archive, outside, seal, sealing_request, monkeypatch):
+    seal(archive, sealing_request("1"), sealing_request("2"), sealing_request("3"))
+    kept = outside.kept()
+    monkeypatch.setattr(merkle, "consistency_proof", lambda *_: [bytes(32)])
+    problem = lost(archive, sealing_request("4"), seal)
+    assert (problem.code, "does not extend the signed one of 3" in problem.detail) == ("log_broken", True)
+    assert outside.kept() == kept
+
+
+def test_a_process_looks_at_the_whole_file_before_it_first_seals(own_archive, seal, sealing_request):
+    for number in "123":
+        seal(own_archive, sealing_request(number))
+    with closing(own_archive.owner()) as owner, owner.cursor() as cursor:
+        cursor.execute("ALTER TABLE archive_log.checkpoints DISABLE TRIGGER never_changed")
+        cursor.execute("DELETE FROM archive_log.checkpoints WHERE size = 2")
+    own_archive.app.extensions["hivematrix_outside"] = Outside(own_archive.settings.home)
+    assert "lacks checkpoint 3 of" in lost(own_archive, sealing_request("4"), seal).detail
+
+
+def test_a_note_cut_short_that_the_database_never_had_stops_sealing(archive, outside, seal, sealing_request):
+    seal(archive, sealing_request("1"))
+    with outside.checkpoint_file.open("a") as file:
+        file.write(f"{ORIGIN}\n2\n")
+    problem = lost(archive, sealing_request("2"), seal)
+    assert (problem.code, "lacks the last checkpoint of" in problem.detail) == ("log_behind", True)
+
+
+def test_no_proof_is_given_that_does_not_hold(own_archive, seal, sealing_request):
+    seal(own_archive, *(sealing_request(number) for number in "123"))
+    with closing(own_archive.owner()) as owner, owner.cursor() as cursor:
+        cursor.execute("ALTER TABLE archive_log.entries DISABLE TRIGGER never_changed")
+        cursor.execute("UPDATE archive_log.entries SET hash = sha256('x') WHERE index = 1")
+    with pytest.raises(Problem, match="Entry 0 does not lead to the root signed at size 3"):
+        log.proof(session(), 0)
+
+
 def test_two_processes_at_once_seal_each_bill_once(own_archive, seal, sealing_request):
     def one(start):
         with own_archive.app.app_context():

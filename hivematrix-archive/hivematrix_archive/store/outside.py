@@ -118,11 +118,11 @@ class Outside:
         return parse_kept(path.read_text(encoding="utf-8")) if path.exists() else ([], "")
 
     def last_kept(self) -> str | None:
-        """The newest note of the file. The file is read again only when it is not as this process left it."""
+        """The file's last note, if it is whole. It is read again only when the file is not as this process left it."""
         size = self.checkpoint_file.stat().st_size if self.checkpoint_file.exists() else 0
         if self._last is None or self._last[0] != size:
-            notes, _ = self.kept()
-            self._last = (size, notes[-1] if notes else "")
+            notes, torn = self.kept()
+            self._last = (size, notes[-1] if notes and not torn else "")
         return self._last[1] or None
 
     def keep(self, notes: Sequence[str]) -> None:
