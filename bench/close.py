@@ -153,9 +153,10 @@ class Bench:
         from hivematrix_common.conffile import read
         from sqlalchemy.engine import make_url
 
-        with self.administrator("postgres") as admin:
-            admin.autocommit = True
-            admin.cursor().execute("CREATE DATABASE bare_copy OWNER archive_owner")
+        admin = self.administrator("postgres")
+        admin.autocommit = True
+        admin.cursor().execute("CREATE DATABASE bare_copy OWNER archive_owner")
+        admin.close()
         owner = make_url(read(self.home / "instance" / "archive-owner.conf").get("database", "url"))
         migrations.upgrade(owner.set(database="bare_copy").render_as_string(hide_password=False), "hivematrix_archive")
         return self.administrator("bare_copy")
