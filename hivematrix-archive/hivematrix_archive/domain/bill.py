@@ -19,6 +19,7 @@ FORMAT = "hivematrix.snapshot/1"
 KINDS = ("invoice", "credit_note")
 CHARGES = ("user", "asset", "backup", "hours", "item", "tax")
 TEXT_LIMIT = 255
+_CHARGES = frozenset(CHARGES)
 _REQUIRED = (
     *("format", "kind", "invoice_number", "account_number", "company_name", "period", "currency", "invoice_date"),
     *("due_date", "billing_plan", "contract_term", "support_level", "totals", "counts", "features", "lines"),
@@ -229,17 +230,20 @@ def _lines(body: dict[str, Any]) -> list[Row]:
 
 
 def _check_rows(rows: Sequence[Row], places: int) -> None:
-    for at, row in enumerate(rows):
-        if row[0] not in CHARGES:
-            raise DomainError(f"body.lines[{at}].kind", f"expected one of {', '.join(CHARGES)}, got {row[0]!r}")
-        if len(row[1]) > TEXT_LIMIT or "\x00" in row[1] + row[2]:
-            raise DomainError(f"body.lines[{at}].name", f"expected at most {TEXT_LIMIT} characters, none of them NUL")
-    for column, digits in ((3, COLUMN_PLACES), (4, COLUMN_PLACES), (5, places)):
-        texts = [row[column] for row in rows]
-        bad = first_not_decimal(texts, digits)
-        if bad is not None:
-            where = f"body.lines[{bad}].{_LINE[column]}"
-            raise DomainError(where, f"expected a decimal of at most {digits} places as text, got {texts[bad]!r}")
+    if not rows:
+        return
+    kinds, names, descriptions, *figures = zip(*rows, strict=True)
+    if strange := set(kinds) - _CHARGES:
+        bad = next(at for at, kind in enumerate(kinds) if kind in strange)
+        raise DomainError(f"body.lines[{bad}].kind", f"expected one of {', '.join(CHARGES)}, got {kinds[bad]!r}")
+    if max(map(len, names)) > TEXT_LIMIT or "\x00" in "".join(names + descriptions):
+        bad = next(at for at, row in enumerate(rows) if len(row[1]) > TEXT_LIMIT or "\x00" in row[1] + row[2])
+        raise DomainError(f"body.lines[{bad}].name", f"expected at most {TEXT_LIMIT} characters, none of them NUL")
+    for name, texts, digits in zip(_LINE[3:], figures, (COLUMN_PLACES, COLUMN_PLACES, places), strict=True):
+        wrong = first_not_decimal(texts, digits)
+        if wrong is not None:
+            where = f"body.lines[{wrong}].{name}"
+            raise DomainError(where, f"expected a decimal of at most {digits} places as text, got {texts[wrong]!r}")
 
 
 def _name_bad_line(lines: list[Any]) -> None:

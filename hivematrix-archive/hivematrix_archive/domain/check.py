@@ -68,11 +68,12 @@ def check_request(request: Any, now: datetime, zone: ZoneInfo) -> Checked:
     _check_number(bill)
     if not bill.period.has_ended(now, zone):
         raise RefusedError("period_open", "body.period", f"{bill.period} has not ended in {zone.key}")
-    _check_sums(bill)
+    amounts = [Decimal(line[5]) for line in bill.lines]
+    _check_sums(bill, amounts)
     text = request["csv"].encode()
     if bill.csv_sha256 != digest(text):
         raise DomainError("csv", f"its digest is {digest(text)}, the body says {bill.csv_sha256}")
-    _check_csv(request["csv"], bill)
+    _check_csv(request["csv"], bill, amounts)
     return Checked(bill, body, found, text, {name: request["meta"].get(name) for name in TOLD})
 
 
@@ -102,10 +103,10 @@ def _check_number(bill: Bill) -> None:
         raise DomainError("body.due_date", f"{bill.due_date} is before the invoice date {bill.invoice_date}")
 
 
-def _check_sums(bill: Bill) -> None:
+def _check_sums(bill: Bill, amounts: list[Decimal]) -> None:
     sums = dict.fromkeys(CHARGES, Decimal(0))
-    for row in bill.lines:
-        sums[row[0]] += Decimal(row[5])
+    for row, amount in zip(bill.lines, amounts, strict=True):
+        sums[row[0]] += amount
     for kind, found in sums.items():
         if found != bill.totals[kind]:
             raise DomainError(f"body.totals.{kind}", f"the lines add up to {found}, got {bill.totals[kind]}")
@@ -114,7 +115,7 @@ def _check_sums(bill: Bill) -> None:
         raise DomainError("body.totals.total", f"the lines add up to {total}, got {bill.totals['total']}")
 
 
-def _check_csv(text: str, bill: Bill) -> None:
+def _check_csv(text: str, bill: Bill, amounts: list[Decimal]) -> None:
     if not text.startswith(f"{CSV_HEADER}\r\n") or not text.endswith("\r\n"):
         raise DomainError("csv", f"expected rows that end in CRLF, the first of them {CSV_HEADER}")
     try:
@@ -129,26 +130,28 @@ def _check_csv(text: str, bill: Bill) -> None:
         if set(columns[column]) - {wanted}:
             bad = next(at for at, text in enumerate(columns[column], 1) if text != wanted)
             raise DomainError(f"csv row {bad}", f"expected {wanted}, got {columns[column][bad - 1]!r}")
-    _check_figures(columns[6], columns[7], columns[8], bill)
+    _check_figures(columns[6], columns[7], columns[8], minor_digits(bill.currency))
+    _check_amounts(list(map(Decimal, columns[8])), amounts)
 
 
-def _check_figures(quantities: Column, rates: Column, amounts: Column, bill: Bill) -> None:
-    places = minor_digits(bill.currency)
+def _check_figures(quantities: Column, rates: Column, amounts: Column, places: int) -> None:
     for texts, digits in ((quantities, COLUMN_PLACES), (rates, COLUMN_PLACES), (amounts, places)):
         bad = first_not_decimal(texts, digits)
         if bad is not None:
             raise DomainError(f"csv row {bad + 1}", f"expected a plain decimal, got {texts[bad]!r}")
-    for figures in set(zip(quantities, rates, amounts, strict=True)):
-        quantity, rate, amount = figures
+    rows = list(zip(quantities, rates, amounts, strict=True))
+    for quantity, rate, amount in set(rows):
         product = _product(quantity, rate, places)
         if product != Decimal(amount):
-            row = list(zip(quantities, rates, amounts, strict=True)).index(figures) + 1
+            row = rows.index((quantity, rate, amount)) + 1
             raise DomainError(f"csv row {row}", f"{quantity} x {rate} is {product}, got {amount}")
-    billed = [figure for line in bill.lines if (figure := Decimal(line[5]))]
-    shown = list(map(Decimal, amounts))
-    if sorted(shown) != sorted(billed):
-        total = sum(shown, Decimal(0))
-        raise DomainError("csv", f"its rows (sum {total}) are not the bill's lines (sum {bill.totals['total']})")
+
+
+def _check_amounts(shown: list[Decimal], amounts: list[Decimal]) -> None:
+    """The rows show every line's amount that is not zero, and nothing else."""
+    if sorted(shown) != sorted(filter(None, amounts)):
+        sums = (sum(some, Decimal(0)) for some in (shown, amounts))
+        raise DomainError("csv", "its rows (sum {}) are not the bill's lines (sum {})".format(*sums))
 
 
 @lru_cache(maxsize=10_000)
