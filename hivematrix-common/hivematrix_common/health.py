@@ -40,7 +40,7 @@ class Prober(threading.Thread):
     def __init__(self, settings: Settings, peers: tuple[str, ...]) -> None:
         super().__init__(name="health-probe", daemon=True)
         self.settings, self.peers = settings, peers
-        self.head = migrations.head(f"hivematrix_{settings.service_name}")
+        self.head = ""
         self.draining = threading.Event()
         self.started_at = clock.now()
         self.database = Check("not looked at yet")
@@ -57,6 +57,7 @@ class Prober(threading.Thread):
 
     def look(self) -> None:
         """One round of probes; a failure is a finding, never an exception."""
+        self.head = self.head or migrations.head(f"hivematrix_{self.settings.service_name}")
         began = time.monotonic()
         fault = self._database_fault()
         if fault != self.database.fault:

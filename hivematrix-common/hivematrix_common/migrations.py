@@ -2,14 +2,16 @@
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
 from hivematrix_common.config import normal_url
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+# Alembic is imported where it is used: it is a third of a command's start.
 _ENVIRONMENT = Path(__file__).with_name("alembic")
 
 
@@ -28,6 +30,8 @@ def upgrade(owner_url: str, package: str) -> str:
 
 
 def upgrade_on(connection: Connection, package: str) -> None:
+    from alembic import command
+
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('hivematrix-migrations', 0))"))
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS migrations"))
     connection.execute(text("GRANT USAGE ON SCHEMA migrations TO PUBLIC"))
@@ -39,6 +43,8 @@ def upgrade_on(connection: Connection, package: str) -> None:
 
 def head(package: str) -> str:
     """The newest revision the code knows."""
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(_config(package)).get_current_head() or ""
 
 
@@ -50,7 +56,9 @@ def current(connection: Connection) -> str:
     return str(connection.execute(text("SELECT version_num FROM migrations.alembic_version")).scalar() or "")
 
 
-def _config(package: str) -> Config:
+def _config(package: str) -> "Config":
+    from alembic.config import Config
+
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(package)
