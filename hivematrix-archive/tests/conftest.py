@@ -155,3 +155,23 @@ def seal():
         return kept
 
     return go
+
+
+@pytest.fixture
+def outside(archive):
+    """The key and the checkpoint file of `archive`."""
+    return archive.app.extensions["hivematrix_outside"]
+
+
+@pytest.fixture
+def sealed(archive, seal, sealing_request):
+    """Four bills: two companies, two months."""
+    requests = [
+        sealing_request("620547", "2025-09", company_name="Contoso & Söhne GmbH"),
+        sealing_request("620547", "2025-10", company_name="Contoso & Söhne GmbH"),
+        sealing_request("183729", "2025-09", rows=[("item", "Backup licence", "1", "10", "10.00")]),
+        sealing_request("183729", "2025-10", rows=[("item", "Consulting", "2", "20", "40.00")], billing_plan="Silver"),
+    ]
+    seal(archive, *requests)
+    archive.requests = {request["body"]["invoice_number"]: request for request in requests}
+    return archive
