@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hivematrix_common.domain.canonical import canonical_parsed, digest
+from hivematrix_common.domain.canonical import canonical, digest
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.money import minor_digits, round_half_up
 
@@ -57,7 +57,7 @@ def check_request(request: Any, now: datetime, zone: ZoneInfo) -> Checked:
     `request` is parsed JSON.
     """
     _check_shape(request)
-    body = canonical_parsed(request["body"])
+    body = canonical(request["body"])
     found = digest(body)
     if request["digest"] != found:
         raise DomainError("digest", f"the body's digest is {found}, got {request['digest']!r}")
