@@ -45,10 +45,12 @@ class Figures:
     calls: float
     statements: float
     stages: dict[str, float]
+    cpu: dict[str, float]
 
     def since(self, earlier: "Figures") -> "Figures":
         stages = {name: value - earlier.stages.get(name, 0.0) for name, value in self.stages.items()}
-        return Figures(self.calls - earlier.calls, self.statements - earlier.statements, stages)
+        cpu = {name: value - earlier.cpu.get(name, 0.0) for name, value in self.cpu.items()}
+        return Figures(self.calls - earlier.calls, self.statements - earlier.statements, stages, cpu)
 
 
 class Bench:
@@ -104,7 +106,19 @@ class Bench:
                 elif name == "hm_stage_seconds_sum":
                     stage = f"{service} {labels.split(chr(34))[1]}"
                     stages[stage] = stages.get(stage, 0.0) + value
-        return Figures(calls, statements, stages)
+        return Figures(calls, statements, stages, self.cpu())
+
+    def cpu(self) -> dict[str, float]:
+        """Seconds of processor time each process used so far, PostgreSQL's backends by the service they serve."""
+        import psutil
+
+        units = json.loads((self.home / "run" / "mesh.json").read_text())["units"]
+        found = {name: sum(psutil.Process(units[name]["pid"]).cpu_times()[:2]) for name in SERVICES}
+        for backend in psutil.Process(units["postgres"]["pid"]).children():
+            words = " ".join(backend.cmdline()).split()
+            name = f"postgres {words[1].removesuffix('_user')}" if "_user" in " ".join(words) else "postgres itself"
+            found[name] = found.get(name, 0.0) + sum(backend.cpu_times()[:2])
+        return found
 
     def memory(self) -> dict[str, int]:
         """Each service's peak resident memory in MB, where the kernel tells it."""
@@ -197,6 +211,7 @@ def report(
         "ratio_to_bare_copy": round(bare / seconds, 3),
         "copied_megabytes": round(size / 1e6, 1),
         "peak_memory_mb": bench.memory(),
+        "cpu_ms_per_company": {name: round(value * 1000 / n, 3) for name, value in sorted(figures.cpu.items())},
         "stage_ms_per_company": {name: round(value * 1000 / n, 3) for name, value in sorted(figures.stages.items())},
     }
 

@@ -1,5 +1,6 @@
 """Money, periods and canonical JSON: laws, and the standards' own examples."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -8,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import rfc8785
 from hivematrix_common.domain import canonical as canonical_module
-from hivematrix_common.domain.canonical import canonical, digest, parse_strict
+from hivematrix_common.domain.canonical import canonical, check_plain, digest, parse_strict
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.money import decimal_text, minor_digits, parse_currency, parse_decimal, round_half_up
 from hivematrix_common.domain.period import Period
@@ -95,6 +96,25 @@ def test_what_is_no_month_is_refused(text: object) -> None:
 @given(plain)
 def test_canonical_bytes_are_those_of_rfc_8785(value: object) -> None:
     assert canonical(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
+
+
+parsed = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(parsed)
+def test_the_quick_look_refuses_exactly_what_the_slow_one_names(value: object) -> None:
+    def refused(way: Callable[[object], object]) -> bool:
+        try:
+            way(value)
+        except DomainError:
+            return True
+        return False
+
+    assert refused(canonical) == refused(check_plain)
 
 
 @given(plain)

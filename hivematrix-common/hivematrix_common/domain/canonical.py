@@ -20,7 +20,7 @@ def canonical(value: Any) -> bytes:
     if not _is_plain(value):
         check_plain(value)
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER)
     except TypeError:
         check_plain(value)
         raise
@@ -80,29 +80,23 @@ def _check_members(value: dict[Any, Any], path: str) -> None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether `check_plain` finds nothing, lone surrogates aside; it names the fault, this is only quick."""
-    waiting = [[value]]
-    while waiting:
-        members: Any = waiting.pop()
+    """Whether `check_plain` finds nothing, large integers and lone surrogates aside; it names faults, this is quick."""
+    names: set[Any] = set()
+    waiting: list[Any] = [[value]]
+    for members in waiting:  # it grows while it is walked
         if type(members) is dict:
-            if not _plain_keys(members):
-                return False
-            members = members.values()
+            names.update(members)
+            members = members.values()  # noqa: PLW2901 - one name for what is looked at
         for member in members:
             kind = type(member)
-            if kind is str:
-                continue
             if kind is dict or kind is list:
                 waiting.append(member)
-            elif kind is int:
-                if not -LIMIT < member < LIMIT:
-                    return False
-            elif member is not None and kind is not bool:
+            elif kind is not str and kind is not int and member is not None and kind is not bool:
                 return False
-    return True
+    return _are_ascii(names)
 
 
-def _plain_keys(names: dict[Any, Any]) -> bool:
+def _are_ascii(names: set[Any]) -> bool:
     try:
         return "".join(names).isascii()
     except TypeError:
