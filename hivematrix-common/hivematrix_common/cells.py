@@ -20,10 +20,12 @@ _FIRST_YEAR = 1900
 _BOOLEANS = {"true": True, "false": False}
 
 
-def shown(text: str) -> str:
+def shown(text: str, limit: int = 40) -> str:
     """Text of a stranger's file, fit for a message: short, printable."""
-    short = text.encode("ascii", "backslashreplace").decode() if not text.isprintable() else text
-    return short if len(short) <= 40 else short[:40] + "…"  # noqa: PLR2004
+    short = text[: limit + 1]
+    if not short.isprintable():
+        short = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in short)
+    return short if len(short) <= limit else short[:limit] + "…"
 
 
 def text(limit: int = 200) -> Parser:

@@ -16,7 +16,7 @@ is passed over silently, a file that no service reads is passed over with a warn
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import TextIOWrapper
@@ -56,7 +56,8 @@ class Table:
     """One file's description. Two rows with the same `key` are a fault.
 
     A `subject` column says that the file states that subject's rows whole: a row with only the subject is required
-    nothing else of and arrives with `clears` set.
+    nothing else of and arrives with `clears` set. Leaving one of a subject's rows out would then delete what it had, so
+    that `partial` leaves out all of them (`Reading.spared`).
     """
 
     stem: str
@@ -121,6 +122,7 @@ class Reading:
         self.faults: list[FieldError] = []
         self.warnings: list[FieldError] = []
         self._sources: dict[str, list[Source]] = {stem: [] for stem in self.tables}
+        self._spoiled: dict[str, dict[str | None, FieldError]] = {stem: {} for stem in self.tables}
         for source in sources:
             self._take(source)
         if not any(self._sources.values()):
@@ -141,13 +143,37 @@ class Reading:
         """The good rows of a table, streamed; `foo.csv` and `foo.jsonl` together are one table."""
         seen: dict[tuple[Any, ...], str] = {}
         for source in self._sources[stem]:
-            yield from _File(source, self.tables[stem], self.faults, seen).rows()
+            yield from _File(source, self.tables[stem], self.faults, self._spoiled[stem], seen).rows()
 
     def refuse(self, row: Row, column: str, message: str) -> None:
-        self.faults.append(FieldError(column, message, row.file, row.line))
+        fault = FieldError(column, shown(message, LONGEST), row.file, row.line)
+        self.faults.append(fault)
+        stem = PurePath(row.file).stem
+        self._spoiled[stem].setdefault(row.values.get(self.tables[stem].subject or ""), fault)
 
     def warn(self, row: Row, column: str, message: str) -> None:
-        self.warnings.append(FieldError(column, message, row.file, row.line))
+        self.warnings.append(FieldError(column, shown(message, LONGEST), row.file, row.line))
+
+    def spared(self, stem: str, said: dict[str, list[Row]], owner: Mapping[str, str]) -> dict[str, list[Row]]:
+        """What a file that states rows whole says of the accounts that have no bad row in it; `owner` gives a
+        subject's account.
+
+        Every other account is reported as left out, with the place of its first bad row; all of them are when a fault
+        does not tell whose row it is.
+        """
+        spoiled = self._spoiled[stem]
+        subject = self.tables[stem].subject or ""
+        if None in spoiled:
+            self._keep(spoiled[None], "", "every account keeps what it had here: whose row this is cannot be told")
+            return {}
+        left_out = {owner[name]: fault for name, fault in reversed(spoiled.items()) if name and name in owner}
+        for account in sorted(left_out.keys() & said.keys()):
+            rows = f"{len(said[account])} good row(s)" if said[account] else "clearing row"
+            self._keep(left_out[account], subject, f"{account} keeps what it had here: its {rows} are left out too")
+        return {account: rows for account, rows in said.items() if account not in left_out}
+
+    def _keep(self, fault: FieldError, column: str, message: str) -> None:
+        self.faults.append(FieldError(column, message, fault.file, fault.line))
 
     def settle(self, *, partial: bool) -> None:
         """Call it when all rows are read and checked: Problem `invalid_rows` unless all was well or `partial`."""
@@ -161,6 +187,7 @@ class _File:
     source: Source
     table: Table
     faults: list[FieldError]
+    spoiled: dict[str | None, FieldError]
     seen: dict[tuple[Any, ...], str]
     names: frozenset[str] = field(init=False)
     absent: set[str] = field(default_factory=set)
@@ -183,10 +210,16 @@ class _File:
         with self.source.open() as stream:
             yield TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
-    def _fault(self, line: int, column: str, message: str) -> None:
+    def _fault(self, line: int, column: str, message: str, subject: str | None = None) -> None:
         # A stranger's text may stand in it: keys that are no UTF-8, cells of a megabyte.
-        said = message[:LONGEST].encode(errors="backslashreplace").decode()
-        self.faults.append(FieldError(column, said, self.source.name, line))
+        fault = FieldError(column, shown(message, LONGEST), self.source.name, line)
+        self.faults.append(fault)
+        self.spoiled.setdefault(subject, fault)
+
+    def _subject(self, record: dict[str, Any]) -> str | None:
+        """Whose row it is, as far as a broken row tells."""
+        cell = record.get(self.table.subject or "")
+        return cell.strip() or None if isinstance(cell, str) else None
 
     def _csv(self, text: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
         reader = csv.reader(text, strict=True)
@@ -205,7 +238,8 @@ class _File:
             elif len(cells) == len(header):
                 yield line, dict(zip(header, cells, strict=True))
             elif cells:
-                self._fault(line, "", f"expected {len(header)} cells as in the header, got {len(cells)}")
+                message = f"expected {len(header)} cells as in the header, got {len(cells)}"
+                self._fault(line, "", message, self._subject(dict(zip(header, cells, strict=False))))
         if header is None:
             self._fault(1, "", "expected a header")
 
@@ -238,23 +272,23 @@ class _File:
             yield line, record
 
     def _row(self, line: int, record: dict[str, Any]) -> Row | None:
-        clears = self._clears(record)
+        clears, subject = self._clears(record), self._subject(record)
         values: dict[str, Any] = {}
         for column in self.table.columns:
             try:
                 values[column.name] = value = _value(column, record.get(column.name))
             except DomainError as error:
-                self._fault(line, column.name, error.message)
+                self._fault(line, column.name, error.message, subject)
             else:
                 if value is None and column.required and not (clears and column.name != self.table.subject):
                     del values[column.name]
                     if column.name not in self.absent:
-                        self._fault(line, column.name, "a value is required")
+                        self._fault(line, column.name, "a value is required", subject)
         if len(values) < len(self.table.columns):
             return None
         contradictions = [] if clears else [found for check in self.table.checks if (found := check(values))]
         for name, message in contradictions:
-            self._fault(line, name, message)
+            self._fault(line, name, message, subject)
         return None if contradictions else Row(self.source.name, line, values, clears)
 
     def _clears(self, record: dict[str, Any]) -> bool:
@@ -268,7 +302,8 @@ class _File:
         place = f"{row.file}:{row.line}"
         first = self.seen.setdefault(key, place)
         if first != place:
-            self._fault(row.line, self.table.key[-1], f"repeats {' '.join(map(str, key))} of {first}")
+            message = f"repeats {' '.join(map(str, key))} of {first}"
+            self._fault(row.line, self.table.key[-1], message, row.values.get(self.table.subject or ""))
         return first == place
 
 

@@ -4,7 +4,7 @@ from io import BytesIO
 
 import pytest
 from hivematrix_common.errors import Problem
-from hivematrix_common.importing import Source
+from hivematrix_common.importing import Source, described
 from hivematrix_ledger.services import Ledger
 from hivematrix_ledger.services.imports import import_files
 
@@ -241,10 +241,55 @@ def test_faults_of_all_files_come_at_once_and_nothing_is_imported(world, load):
     assert all(world.rows(f"SELECT * FROM {table}") == [] for table in TABLES)
 
 
-def test_partial_leaves_the_bad_rows_out(world, load):
-    done = load({"tax_rates.csv": "account_number,category,percent\n620547,user,x\n620547,item,5\n"}, partial=True)
-    assert (done.counts, len(done.faults)) == ({"tax_rates": (1, 1)}, 1)
-    assert world.rows("SELECT category FROM tax_rates") == [("item",)]
+def test_partial_leaves_out_every_row_of_an_account_with_a_bad_one(world, load):
+    load(FILES)
+    header = FILES["client_overrides.csv"].splitlines()[0]
+    rows = "620547,per_user,34,2025-08,2026-07\n183729,per_vm,1,,\n999999,per_vm,1,,\n620547,per_user,3x6,2026-08,\n"
+    done = load({"client_overrides.csv": f"{header}\n{rows}"}, partial=True)
+    assert done.counts == {"client_overrides": (1, 1)}
+    assert [described(fault) for fault in done.faults] == [
+        "client_overrides.csv:4: account_number: there is no 999999 in Codex",
+        "client_overrides.csv:5: value: expected a decimal such as 12.50, got '3x6'",
+        "client_overrides.csv:5: account_number: 620547 keeps what it had here: its 1 good row(s) are left out too",
+    ]
+    assert world.rows("SELECT account_number, key, value FROM client_overrides ORDER BY 1, 2, 3") == [
+        ("183729", "per_vm", "1"),
+        ("620547", "feature:antivirus", "X"),
+        ("620547", "per_user", "0"),
+        ("620547", "per_user", "99.5"),
+    ]
+
+
+BAD_BESIDE_GOOD = {
+    "client_overrides.csv": ("620547,per_vm,1,,", "620547,per_user,1,,", "620547,per_user,1,,"),
+    "asset_overrides.csv": ("a-WS1,VM,", "a-SRV1,Custom,"),
+    "user_overrides.csv": ("c-Ann,Paid,", "c-Bob,Paid"),
+    "manual_assets.csv": ("620547,X,VM,,", "620547,X,Laptop,,"),
+    "manual_users.csv": ("620547,X,Paid", "620547"),
+    "line_items.csv": ("620547,,,,,,,,", "620547,X,,one_off,1,,,,"),
+    "prepaid_hours.csv": ("620547,1,,,", "620547,2,,,"),
+    "tax_rates.csv": ("620547,item,5", '620547,user,"1'),
+}
+
+
+def test_partial_keeps_what_an_account_with_a_bad_row_had_in_every_file(world, load):
+    load(FILES)
+    before = {table: world.rows(f"SELECT ctid, * FROM {table}") for table in TABLES}
+    files = {name: "\n".join([FILES[name].splitlines()[0], *rows, ""]) for name, rows in BAD_BESIDE_GOOD.items()}
+    done = load(files, partial=True)
+    assert {table: world.rows(f"SELECT ctid, * FROM {table}") for table in TABLES} == before
+    kept = [fault.file for fault in done.faults if "keeps what it had here" in fault.message]
+    assert sorted(kept) == sorted(FILES)
+
+
+def test_partial_leaves_a_file_out_when_a_fault_does_not_tell_whose_row_it_is(world, load):
+    load(FILES)
+    done = load({"tax_rates.csv": "account_number,category,percent\n183729,item,5\n,user,9\n"}, partial=True)
+    assert [described(fault) for fault in done.faults] == [
+        "tax_rates.csv:3: account_number: a value is required",
+        "tax_rates.csv:3: every account keeps what it had here: whose row this is cannot be told",
+    ]
+    assert (done.counts, len(world.rows("SELECT * FROM tax_rates"))) == ({"tax_rates": (0, 0)}, 2)
 
 
 def test_a_cost_that_nothing_uses_is_a_warning(load):

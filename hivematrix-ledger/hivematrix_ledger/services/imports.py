@@ -27,12 +27,14 @@ _log = logging.getLogger("hivematrix.ledger")
 def import_files(ledger: Ledger, sources: Sequence[Source], *, partial: bool = False) -> Imported:
     """Import Ledger's files among `sources` in one transaction.
 
-    Problem `invalid_rows` lists every fault, and then nothing was imported, unless `partial` leaves the bad rows out.
+    Problem `invalid_rows` lists every fault, and then nothing was imported, unless `partial` leaves out the bad rows
+    and with them whatever else the file says of their accounts.
     """
     reading = Reading(sources, tables(ledger.defaults.zone))
     known = _Known(ledger.codex, reading)
     files = {stem: _stated(reading, stem, known) for stem in reading.tables if reading.has(stem)}
     reading.settle(partial=partial)
+    files = {stem: reading.spared(stem, rows, known.owner_of(stem)) for stem, rows in files.items()}
     session = store.session()
     try:
         imports.begin(session)
@@ -49,13 +51,17 @@ class _Known:
     """What Codex knows and the files may refer to: accounts, and whose each asset and contact is."""
 
     def __init__(self, codex: Codex, reading: Reading) -> None:
-        self.accounts: set[str] = set()
+        self.accounts: dict[str, str] = {}
         self.owners: dict[str, dict[str, str]] = {"assets": {}, "contacts": {}}
         if any(reading.has(stem) for stem in reading.tables if stem not in _ITEMS):
-            self.accounts = set(codex.accounts())
+            self.accounts = {account: account for account in codex.accounts()}
         if any(reading.has(stem) for stem in _ITEMS):
             for kind, owned in codex.owners():
                 self.owners[kind][owned.uid] = owned.account_number
+
+    def owner_of(self, stem: str) -> dict[str, str]:
+        """The account of each subject that a file may name."""
+        return self.owners[_ITEMS[stem][0]] if stem in _ITEMS else self.accounts
 
 
 def _stated(reading: Reading, stem: str, known: _Known) -> dict[str, list[Row]]:
@@ -65,13 +71,16 @@ def _stated(reading: Reading, stem: str, known: _Known) -> dict[str, list[Row]]:
         rows = _without_overlaps(reading, rows)
     if stem in _ITEMS or stem in {"manual_assets", "manual_users"}:
         _warn_of_idle_costs(reading, rows)
-    kind, item = _ITEMS.get(stem, (None, "account_number"))
-    return stated(rows, lambda row: known.owners[kind][row.values[item]] if kind else row.values[item])
+    owner, subject = known.owner_of(stem), _subject(stem)
+    return stated(rows, lambda row: owner[row.values[subject]])
+
+
+def _subject(stem: str) -> str:
+    return _ITEMS[stem][1] if stem in _ITEMS else "account_number"
 
 
 def _known_rows(reading: Reading, stem: str, known: _Known) -> Iterable[Row]:
-    kind, column = _ITEMS.get(stem, (None, "account_number"))
-    valid = known.owners[kind] if kind else known.accounts
+    column, valid = _subject(stem), known.owner_of(stem)
     for row in reading.rows(stem):
         if row.values[column] in valid:
             yield row
