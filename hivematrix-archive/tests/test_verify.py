@@ -74,6 +74,7 @@ ATTACKS = {
     "edit a line's amount": (line("amount = 1"), 4, "line item 3: sealed as"),
     "edit a line's text": (line("item_name = 'x'"), 4, "line item 3: sealed as"),
     "edit a line's kind": (line("line_type = 'tax'"), 4, "line item 3: sealed as"),
+    "renumber a line": (line("id = 9"), 4, "line item 3: sealed as"),
     "delete a line": (deleted("snapshot_line_items", "snapshot_id = 5 AND id = 3"), 4, "sealed with 7, found 6"),
     "add a line": (added_line(8, 5), 4, "sealed with 7, found 8"),
     "add a line to no bill": (added_line(1, 999), 998, "a line item belongs to no entry"),

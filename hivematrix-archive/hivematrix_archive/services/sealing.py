@@ -1,6 +1,7 @@
 """Sealing: check every request, then one transaction that inserts, extends the log, signs and commits."""
 
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ from hivematrix_archive.store import sealing as store
 from hivematrix_archive.store.outside import Outside, Signer, check_signature
 
 KEYS = "archive_data.idempotency"
+# Two pages checked at once only take turns and end late together; one after the other, the first is stored meanwhile.
+_turn = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def seal(
     Everything costly happens before the lock. Nothing signed leaves before the commit.
     """
     signer = log.signer_of(sealer.outside, sealer.sealer_url)
-    with stage("seal-check"):
+    with _turn, stage("seal-check"):
         prepared = [_prepare(line, sealer.zone) for line in lines]
     failpoint("seal-check")
     with sealer.outside.growing():

@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 import orjson
 from hivematrix_common.domain.canonical import digest
 from hivematrix_common.domain.errors import DomainError
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Engine
 
 from hivematrix_archive.domain import merkle
 from hivematrix_archive.domain.bill import Bill, read_bill
@@ -21,6 +23,8 @@ from hivematrix_archive.domain.tiles import Edge, Node
 from hivematrix_archive.store import log as log_store
 from hivematrix_archive.store import verifying as store
 from hivematrix_archive.store.outside import Outside, check_signature
+from hivematrix_archive.store.sealing import line_text
+from hivematrix_archive.store.verifying import Stored
 
 PAGE = 500
 Progress = Callable[[int, int], None]
@@ -115,57 +119,54 @@ def _renamed(note: str, keys: list[VerifierKey]) -> list[VerifierKey]:
 
 
 def _check_page(connection: Connection, start: int, end: int) -> list[bytes]:
-    lines = _lines_by_snapshot(connection, start, end)
-    hashes = []
-    rows = store.entry_rows(connection, start, end)
-    for index, row in zip(range(start, end), rows, strict=False):
-        if row.entry != index:
-            raise BadError(index, "missing from the log")
-        hashes.append(_check_entry(index, row, lines.get(index + 1, [])))
+    """The hashes of entries [start, end), each compared with all that is stored of it; the first bad one is raised."""
+    bills: dict[int, Bill] = {}
+    hashes: list[bytes] = []
+    try:
+        for index, stored in zip(range(start, end), store.entries(connection, start, end), strict=False):
+            if stored.index != index:
+                raise BadError(index, "missing from the log")
+            bill = _check_entry(stored)
+            if bill:
+                bills[index] = bill
+            hashes.append(stored.hash)
+    finally:
+        # An entry before the bad one may have a bad line, and is then the first.
+        _check_lines(connection, start, bills)
     return hashes
 
 
-def _lines_by_snapshot(connection: Connection, start: int, end: int) -> dict[int, list[tuple[Any, ...]]]:
-    found: dict[int, list[tuple[Any, ...]]] = {}
-    for snapshot, *line in store.line_rows(connection, start, end):
-        found.setdefault(snapshot, []).append(tuple(line))
-    return found
-
-
-def _check_entry(index: int, row: Row[Any], lines: list[tuple[Any, ...]]) -> bytes:
-    leaf_data, hashed = bytes(row.leaf), bytes(row.hash)
-    if merkle.leaf_hash(leaf_data) != hashed:
-        raise BadError(index, "its hash is not that of its leaf data")
+def _check_entry(stored: Stored) -> Bill | None:
+    """The entry's bill, when it seals one."""
+    if merkle.leaf_hash(stored.leaf) != stored.hash:
+        raise BadError(stored.index, "its hash is not that of its leaf data")
     try:
-        leaf = Leaf.parse(leaf_data, known=KNOWN)
-        if leaf.format == SEAL:
-            _check_documents(row, leaf)
-            bill = read_bill(orjson.loads(row.body))
-            _check_columns(index, row, bill, leaf)
-            _check_lines(bill, lines)
+        leaf = Leaf.parse(stored.leaf, known=KNOWN)
+        return _check_seal(stored, leaf) if leaf.format == SEAL else None
     except (DomainError, orjson.JSONDecodeError) as error:
-        raise BadError(index, str(error)) from None
-    return hashed
+        raise BadError(stored.index, str(error)) from None
 
 
-def _check_documents(row: Row[Any], leaf: Leaf) -> None:
-    if row.id is None:
+def _check_seal(stored: Stored, leaf: Leaf) -> Bill:
+    if stored.row is None:
         raise DomainError("", "its row of billing_snapshots is missing")
-    if row.body is None:
-        raise DomainError("", f"its body is missing from year {row.billing_year}")
-    for name, document, sealed in (("body", row.body, leaf.body), ("meta", row.meta, leaf.meta)):
-        found = digest(bytes(document))
-        if found != sealed:
-            raise DomainError(name, f"sealed as {sealed}, found {found}")
-
-
-def _check_columns(index: int, row: Row[Any], bill: Bill, leaf: Leaf) -> None:
-    if digest(bytes(row.csv)) != bill.csv_sha256:
-        raise DomainError("csv", f"sealed as {bill.csv_sha256}, found {digest(bytes(row.csv))}")
-    found = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-    for name, value in _expected(index, bill, leaf, orjson.loads(row.meta)).items():
+    if stored.body is None or stored.csv is None or stored.meta is None:
+        raise DomainError("", f"its body is missing from year {stored.row.billing_year}")
+    _check_digest("body", stored.body, leaf.body)
+    _check_digest("meta", stored.meta, leaf.meta)
+    bill = read_bill(orjson.loads(stored.body))
+    _check_digest("csv", stored.csv, bill.csv_sha256)
+    found = stored.row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    for name, value in _expected(stored.index, bill, leaf, orjson.loads(stored.meta)).items():
         if found[name] != value:
             raise DomainError(f"column {name}", f"sealed as {_told(value)}, found {_told(found[name])}")
+    return bill
+
+
+def _check_digest(name: str, document: bytes, sealed: str) -> None:
+    found = digest(document)
+    if found != sealed:
+        raise DomainError(name, f"sealed as {sealed}, found {found}")
 
 
 def _expected(index: int, bill: Bill, leaf: Leaf, meta: dict[str, Any]) -> dict[str, Any]:
@@ -203,12 +204,38 @@ def _expected(index: int, bill: Bill, leaf: Leaf, meta: dict[str, Any]) -> dict[
     }
 
 
-def _check_lines(bill: Bill, lines: list[tuple[Any, ...]]) -> None:
+def _check_lines(connection: Connection, start: int, bills: dict[int, Bill]) -> None:
+    """Compare a page's line items at one stroke as text; only where that differs, one by one as values."""
+    if not bills:
+        return
+    end = max(bills) + 1
+    if store.line_text(connection, start, end) == "".join(starmap(_line_text, bills.items())).encode():
+        return
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for number, snapshot, *line in store.line_rows(connection, start, end):
+        found.setdefault(snapshot - 1, []).append((number, *line))
+    for index, bill in bills.items():
+        _compare_lines(index, bill, found.get(index, []))
+
+
+def _line_text(index: int, bill: Bill) -> str:
+    """The line items as the columns show them: figures with four places."""
+    shown = [(*line[:3], _four_places(line[3]), _four_places(line[4]), _four_places(line[5])) for line in bill.lines]
+    return line_text(index + 1, shown)
+
+
+@lru_cache(maxsize=50_000)
+def _four_places(figure: str) -> str:
+    whole, _, places = figure.partition(".")
+    return f"{whole}.{places:0<4}"
+
+
+def _compare_lines(index: int, bill: Bill, lines: list[tuple[Any, ...]]) -> None:
     if len(lines) != len(bill.lines):
-        raise DomainError("line items", f"sealed with {len(bill.lines)}, found {len(lines)}")
+        raise BadError(index, f"line items: sealed with {len(bill.lines)}, found {len(lines)}")
     for number, (row, sealed) in enumerate(zip(lines, bill.lines, strict=True), 1):
-        if row[:3] != sealed[:3] or row[3:] != tuple(map(Decimal, sealed[3:])):
-            raise DomainError(f"line item {number}", f"sealed as {list(sealed)}, found {list(map(_told, row))}")
+        if row != (number, *sealed[:3], *map(Decimal, sealed[3:])):
+            raise BadError(index, f"line item {number}: sealed as {list(sealed)}, found {list(map(_told, row[1:]))}")
 
 
 def _check_nodes(connection: Connection, made: list[Node]) -> None:

@@ -1,7 +1,7 @@
-"""Rows in PostgreSQL's binary COPY format: the quickest way in for rows that hold whole documents."""
+"""Rows in PostgreSQL's binary COPY format: the quickest way in and out for rows that hold whole documents."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -16,6 +16,7 @@ _BASE = 10_000
 _length = struct.Struct(">i").pack
 _short = struct.Struct(">h").pack
 _long = struct.Struct(">q").pack
+_read_short, _read_length = struct.Struct(">h").unpack_from, struct.Struct(">i").unpack_from
 
 Field = bytes | None
 
@@ -33,6 +34,20 @@ def rows(fields: Iterable[Sequence[Field]]) -> bytes:
                 parts.append(value)
     parts.append(_END)
     return b"".join(parts)
+
+
+def read(data: bytes) -> Iterator[list[Field]]:
+    """The rows of a COPY stream, their columns' values as they were encoded."""
+    at = len(_HEAD)
+    while (count := _read_short(data, at)[0]) >= 0:
+        at += 2
+        row: list[Field] = []
+        for _ in range(count):
+            (length,) = _read_length(data, at)
+            at += 4
+            row.append(data[at : at + length] if length >= 0 else None)
+            at += max(length, 0)
+        yield row
 
 
 def text(value: str | None) -> Field:

@@ -9,7 +9,7 @@ from hivematrix_common.failpoints import failpoint
 from hivematrix_common.metrics import stage
 from sqlalchemy import text
 
-from hivematrix_archive.domain.bill import CHARGES
+from hivematrix_archive.domain.bill import CHARGES, Row
 from hivematrix_archive.domain.seal import Receipt, Sealed
 from hivematrix_archive.domain.tiles import Edge, Node, edge_levels, edge_span
 from hivematrix_archive.store import binary
@@ -127,7 +127,7 @@ def insert_bodies(session: AnySession, sealed: Sequence[Sealed]) -> None:
 
 def insert_line_items(session: AnySession, sealed: Sequence[Sealed]) -> None:
     with stage("seal-line-items"):
-        data = "".join(map(_line_rows, sealed)).encode()
+        data = "".join([line_text(one.index + 1, one.checked.bill.lines) for one in sealed]).encode()
         copy_rows(session, "snapshot_line_items", LINE_COLUMNS, data)
     failpoint("seal-line-items")
 
@@ -152,12 +152,11 @@ def _body_row(one: Sealed) -> tuple[binary.Field, ...]:
     return year, binary.bigint(one.index), one.checked.body, one.checked.csv, one.meta
 
 
-def _line_rows(one: Sealed) -> str:
-    """A bill's rows for COPY. Kinds and figures are plain; one look tells whether any text needs escapes."""
-    lines = one.checked.bill.lines
+def line_text(snapshot: int, lines: Sequence[Row]) -> str:
+    """A bill's line items in COPY's text format. Kinds and figures are plain; one look tells whether a text is."""
     if not _ESCAPED.isdisjoint("".join([line[1] + line[2] for line in lines])):
-        return copy_lines((at, one.index + 1, *line) for at, line in enumerate(lines, 1)).decode()
-    return "".join([f"{at}\t{one.index + 1}\t" + "\t".join(line) + "\n" for at, line in enumerate(lines, 1)])
+        return copy_lines((at, snapshot, *line) for at, line in enumerate(lines, 1)).decode()
+    return "".join([f"{at}\t{snapshot}\t" + "\t".join(line) + "\n" for at, line in enumerate(lines, 1)])
 
 
 def _snapshot_row(one: Sealed) -> tuple[binary.Field, ...]:

@@ -2,34 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, select, text
+from hivematrix_common.database import COPY_BUFFER
+from sqlalchemy import Connection, Engine, Row, select, text
 
-from hivematrix_archive.models import bodies, checkpoints, entries, nodes, snapshots
+from hivematrix_archive.models import checkpoints, nodes, snapshots
+from hivematrix_archive.store import binary
 
-_ENTRIES = (
-    select(
-        entries.c.index.label("entry"),
-        entries.c.leaf,
-        entries.c.hash,
-        *snapshots.c,
-        bodies.c.body,
-        bodies.c.csv,
-        bodies.c.meta,
-    )
-    .join(snapshots, snapshots.c.id == entries.c.index + 1, isouter=True)
-    .join(
-        bodies,
-        and_(bodies.c.billing_year == snapshots.c.billing_year, bodies.c.log_index == entries.c.index),
-        isouter=True,
-    )
-    .order_by(entries.c.index)
-)
-_LINES = text("""
-    SELECT snapshot_id, line_type, item_name, description, quantity, rate, amount
-    FROM snapshot_line_items WHERE snapshot_id > :first AND snapshot_id <= :last ORDER BY snapshot_id, id
-""")
+_DOCUMENTS = """
+    SELECT e.index, e.leaf, e.hash, b.body, b.csv, b.meta
+    FROM archive_log.entries e
+    LEFT JOIN billing_snapshots s ON s.id = e.index + 1
+    LEFT JOIN archive_data.bodies b ON b.billing_year = s.billing_year AND b.log_index = e.index
+    WHERE e.index >= {start} AND e.index < {end} ORDER BY e.index
+"""
+_LINES = """
+    SELECT id, snapshot_id, line_type, item_name, description, quantity, rate, amount
+    FROM snapshot_line_items WHERE snapshot_id > {start} AND snapshot_id <= {end} ORDER BY snapshot_id, id
+"""
 # What stands beside the log and belongs to no entry, by the index that it claims.
 _STRANGERS = {
     "a row of billing_snapshots": """
@@ -61,14 +54,51 @@ def log_size(connection: Connection) -> int:
     return int(connection.execute(text("SELECT coalesce(max(index) + 1, 0) FROM archive_log.entries")).scalar_one())
 
 
-def entry_rows(connection: Connection, start: int, end: int) -> Sequence[Row[Any]]:
-    """Entries [start, end), each with its snapshot's columns and documents; None where they are missing."""
-    return connection.execute(_ENTRIES.where(entries.c.index >= start, entries.c.index < end)).all()
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An entry with its row of billing_snapshots and its documents; None where they are missing."""
+
+    index: int
+    leaf: bytes
+    hash: bytes
+    body: bytes | None
+    csv: bytes | None
+    meta: bytes | None
+    row: Row[Any] | None
+
+
+def entries(connection: Connection, start: int, end: int) -> list[Stored]:
+    """Entries [start, end) in their order."""
+    found = connection.execute(select(snapshots).where(snapshots.c.id > start, snapshots.c.id <= end))
+    rows = {row.id: row for row in found}
+    data = _copy_out(connection, _DOCUMENTS.format(start=start, end=end), "FORMAT binary")
+    return [_stored(fields, rows) for fields in binary.read(data)]
+
+
+def _stored(fields: list[bytes | None], rows: dict[int, Row[Any]]) -> Stored:
+    index, leaf, hashed, body, csv, meta = fields
+    number = int.from_bytes(index or b"", "big")
+    return Stored(number, leaf or b"", hashed or b"", body, csv, meta, rows.get(number + 1))
+
+
+def line_text(connection: Connection, start: int, end: int) -> bytes:
+    """The line items of the snapshots of entries [start, end) in COPY's text format."""
+    return _copy_out(connection, _LINES.format(start=start, end=end), "FORMAT text")
 
 
 def line_rows(connection: Connection, start: int, end: int) -> Sequence[Row[Any]]:
-    """The line items of the snapshots of entries [start, end)."""
-    return connection.execute(_LINES, {"first": start, "last": end}).all()
+    """The same as rows."""
+    return connection.execute(text(_LINES.format(start=start, end=end))).all()
+
+
+def _copy_out(connection: Connection, query: str, options: str) -> bytes:
+    out = BytesIO()
+    cursor: Any = connection.connection.cursor()
+    try:
+        cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH ({options})", out, size=COPY_BUFFER)
+    finally:
+        cursor.close()
+    return out.getvalue()
 
 
 def node_rows(connection: Connection) -> Sequence[Row[Any]]:
