@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from hivematrix_archive.cli import main
 from hivematrix_archive.services import session
 from sqlalchemy import text
+from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
 FOLDER = Path(__file__).parents[1]
@@ -235,3 +237,46 @@ def test_a_home_without_a_conf_exits_78(tmp_path):
     )
     assert done.returncode == 78
     assert "archive.conf: missing; run: hivematrix-helm init" in done.stderr
+
+
+@pytest.fixture
+def served(archive, monkeypatch):
+    """The archive behind a real port, where ARCHIVE_URL leads."""
+    server = make_server("127.0.0.1", 0, archive.app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("ARCHIVE_URL", f"http://127.0.0.1:{server.server_port}")
+    archive.app.extensions["hivematrix_prober"].look()
+    yield archive
+    server.shutdown()
+    server.server_close()
+
+
+WORKFLOW = ("workflow", "--account", "620547", "--year", "2025", "--month", "10")
+
+
+def test_the_workflow_accepts_and_reads_everything_back(run, served, ledger, seal, sealing_request):
+    def accept(_request):
+        seal(served, sealing_request())
+        return Response("{}", 201, content_type="application/json")
+
+    ledger.answers("GET", "/health", {"status": "ok", "service": "ledger"})
+    ledger.answers("POST", "/api/bill/accept", accept)
+    code, out, _ = run(*WORKFLOW)
+    assert code == 0, out
+    steps = ["ledger health", "archive health", "accept", "snapshot", "csv", "proof", "company", "schedule"]
+    assert [line[8:24].strip() for line in out.splitlines()] == steps
+    assert "620547-202510 Company 620547: 912.50 USD" in out
+    assert "entry 0 of 1, signed by archive.example.com/log" in out
+    assert "7 rows" in out
+    assert "workflow-test" not in served.settings.conf.read_text()
+
+
+def test_the_workflow_says_what_fails_and_goes_on(run, served, ledger, seal, sealing_request):
+    ledger.answers("POST", "/api/bill/accept", {"code": "already_accepted", "detail": "it is"}, 409)
+    code, out, _ = run(*WORKFLOW, "--skip-health")
+    assert code == 1
+    assert "ok      accept          620547-202510 was sealed before" in out
+    assert "FAILED  snapshot        archive: No invoice 620547-202510 is sealed." in out
+    seal(served, sealing_request())
+    code, out, _ = run(*WORKFLOW, "--skip-health", "--skip-create")
+    assert (code, "accept" in out) == (0, False)
