@@ -1,18 +1,21 @@
 """The import files Codex reads: plans, companies, contacts, assets, tickets, time entries."""
 
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hivematrix_common import cells
+from hivematrix_common import cells, clock
 from hivematrix_common.domain.money import parse_currency
 from hivematrix_common.domain.period import FIRST_YEAR
 from hivematrix_common.domain.vocabulary import ASSET_TYPES, COUNT_POLICIES, RATES, TERMS, normalise_term
-from hivematrix_common.importing import Column, Table, in_order
+from hivematrix_common.importing import Check, Column, Table, in_order
 
 from hivematrix_codex.domain.plans import parse_features
 
 LONGEST_PAYMENT_TERMS = 3650
+LONGEST_DAY = Decimal(24)  # an entry is one day's work
+AHEAD = timedelta(days=366)
 _UID = Column("uid", cells.text(128), required=True)
 _ACCOUNT = Column("account_number", cells.account_number, required=True)
 _NAME = Column("name", cells.text(), required=True)
@@ -45,7 +48,7 @@ def tables(zone: ZoneInfo) -> tuple[Table, ...]:
             checks=in_time,
         ),
         _tickets(cells.instant(zone)),
-        _time_entries(day),
+        _time_entries(day, clock.now().astimezone(zone).date() + AHEAD),
     )
 
 
@@ -97,19 +100,27 @@ def _tickets(instant: cells.Parser) -> Table:
     )
 
 
-def _time_entries(day: cells.Parser) -> Table:
+def _time_entries(day: cells.Parser, last: date) -> Table:
     return Table(
         "time_entries",
         (
             *(_UID, Column("ticket_uid", cells.text(128), required=True), Column("worked_on", day, required=True)),
-            Column("hours", cells.decimal(minimum=Decimal(0)), required=True),
+            Column("hours", cells.decimal(minimum=Decimal(0), maximum=LONGEST_DAY), required=True),
             Column("billable", cells.boolean, default=True),
         ),
         key=("uid",),
-        checks=(_in_a_period,),
+        checks=(_in_a_period, _not_after(last)),
     )
 
 
 def _in_a_period(values: dict[str, Any]) -> tuple[str, str] | None:
     year = values["worked_on"].year
     return None if year >= FIRST_YEAR else ("worked_on", f"expected a year from {FIRST_YEAR}, got {year}")
+
+
+def _not_after(last: date) -> Check:
+    def check(values: dict[str, Any]) -> tuple[str, str] | None:
+        day = values["worked_on"]
+        return None if day <= last else ("worked_on", f"expected a day up to {last}, a year from now, got {day}")
+
+    return check

@@ -101,7 +101,7 @@ BAD_ROWS = {
         (
             "account_number,name,contract_term,contract_start,contract_end,currency,payment_terms_days\n"
             "62-547,A,,,,,\n"
-            "1,A,4 Year,,,usd,-1\n"
+            "1,A,4 Year,,,XXQ,-1\n"
             "2,,,2025-02-01,2025-01-31,,\n"
             "3,C,,,,,\n"
             "3,C,,,,,\n"
@@ -109,7 +109,7 @@ BAD_ROWS = {
         [
             "companies.csv:2: account_number: expected 1 to 32 letters and digits, got 62-547",
             "companies.csv:3: contract_term: expected one of Month to Month, 1 Year, 2 Year, 3 Year, got '4 Year'",
-            "companies.csv:3: currency: expected an ISO 4217 code such as USD, got 'usd'",
+            "companies.csv:3: currency: expected an ISO 4217 code such as USD, got 'XXQ'",
             "companies.csv:3: payment_terms_days: expected a whole number from 0 to 3650, got -1",
             "companies.csv:4: name: a value is required",
             "companies.csv:6: account_number: repeats 3 of companies.csv:5",
@@ -167,12 +167,17 @@ BAD_ROWS = {
             "e2,t1,2025-10-01,-0.5\n"
             "e3,t9,2025-10-01,1\n"
             "e4,t1,1999-10-01,1\n"
+            "e5,t1,2026-11-04,1\n"
+            "e6,t1,2026-11-03,24\n"
+            "e7,t1,2025-10-01,24.01\n"
         ),
         [
             "time_entries.csv:2: worked_on: expected a date such as 2025-10-31, got 2025-13-01",
             "time_entries.csv:3: hours: expected 0 or more, got -0.5",
             "time_entries.csv:4: ticket_uid: there is no t9 in tickets",
             "time_entries.csv:5: worked_on: expected a year from 2000, got 1999",
+            "time_entries.csv:6: worked_on: expected a day up to 2026-11-03, a year from now, got 2026-11-04",
+            "time_entries.csv:8: hours: expected 24 or less, got 24.01",
         ],
     ),
 }
@@ -189,7 +194,7 @@ def test_partial_leaves_the_bad_rows_out_and_says_which(codex, run_import, facts
     changes = {name: BAD_ROWS[name][0] for name in ("contacts.csv", "time_entries.csv")}
     done = run_import(facts(changes | {"companies.csv": "account_number,name\n620547,A\n183729,\n"}), partial=True)
     assert (done.counts["companies"], done.counts["contacts"], done.counts["tickets"]) == ((1, 1), (0, 0), (1, 1))
-    assert rows(codex) == [3, 1, 0, 2, 1, 0]
+    assert rows(codex) == [3, 1, 0, 2, 1, 1]
     assert "tickets.csv:3: account_number: there is no 183729 in companies" in map(described, done.faults)
 
 

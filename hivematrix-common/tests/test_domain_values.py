@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import product
+from string import ascii_uppercase
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,7 +13,14 @@ import rfc8785
 from hivematrix_common.domain import canonical as canonical_module
 from hivematrix_common.domain.canonical import canonical, check_plain, digest, parse_strict
 from hivematrix_common.domain.errors import DomainError
-from hivematrix_common.domain.money import decimal_text, minor_digits, parse_currency, parse_decimal, round_half_up
+from hivematrix_common.domain.money import (
+    CURRENCIES,
+    decimal_text,
+    minor_digits,
+    parse_currency,
+    parse_decimal,
+    round_half_up,
+)
 from hivematrix_common.domain.period import Period
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,8 +67,20 @@ def test_zero_has_no_sign() -> None:
 
 def test_currencies_have_their_iso_digits() -> None:
     assert [minor_digits(code) for code in ("USD", "JPY", "BHD", "CLF")] == [2, 0, 3, 4]
+
+
+@pytest.mark.parametrize("code", ["usd", "XXQ", "DEM", "XXX", "XAU", "US", "USD ", "", None, 840])
+def test_what_is_no_iso_4217_currency_is_refused(code: object) -> None:
     with pytest.raises(DomainError, match="ISO 4217"):
-        parse_currency("usd")
+        parse_currency(code)
+
+
+def test_the_currencies_are_three_letters_each_and_include_all_with_digits_of_their_own() -> None:
+    assert len(CURRENCIES) == 166
+    assert {code for code in CURRENCIES if len(code) == 3 and code.isalpha() and code.isupper()} == CURRENCIES
+    letters = ("".join(pair) for pair in product(ascii_uppercase, repeat=3))
+    assert {code for code in letters if minor_digits(code) != 2} < CURRENCIES
+    assert [parse_currency(code) for code in ("USD", "EUR", "GBP", "CHF", "JPY", "BHD", "CLF")]
 
 
 @given(periods, st.integers(-60, 60))

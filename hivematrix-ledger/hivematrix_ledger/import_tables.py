@@ -120,7 +120,7 @@ _TABLES = (
         "tax_rates",
         (
             *(_ACCOUNT, Column("category", cells.one_of(*KINDS, REST), required=True)),
-            Column("percent", _UNSIGNED, required=True),
+            Column("percent", cells.decimal(minimum=Decimal(0), maximum=Decimal(100)), required=True),
         ),
         key=("account_number", "category"),
         subject="account_number",

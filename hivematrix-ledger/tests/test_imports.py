@@ -198,6 +198,8 @@ BAD_CELLS = [
     ("prepaid_hours.csv", "620547,1,,fiscal,", "pool_year", "expected one of calendar, contract"),
     ("tax_rates.csv", "620547,tax,1", "category", "expected one of user, asset, backup, hours, item, *"),
     ("tax_rates.csv", "620547,user,", "percent", "a value is required"),
+    ("tax_rates.csv", "620547,user,-0.01", "percent", "expected 0 or more, got -0.01"),
+    ("tax_rates.csv", "620547,user,100.01", "percent", "expected 100 or less, got 100.01"),
 ]
 
 
