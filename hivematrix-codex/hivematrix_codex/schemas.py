@@ -3,18 +3,16 @@
 from datetime import date, datetime
 from typing import Annotated
 
-from flask_openapi3.models.file import FileStorage
 from hivematrix_common.schemas import (
     NO_NUL,
     Account,
     DecimalText,
-    FieldErrorDocument,
     Model,
     PageQuery,
     PeriodText,
     Year,
 )
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 Label = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
 
@@ -44,17 +42,6 @@ class PlanPath(Model):
 
 class PlanQuery(Model):
     on: date | None = Field(None, description="the day to ask for; default today in the billing time zone")
-
-
-class ImportQuery(Model):
-    partial: bool = Field(default=False, description="leave bad rows out instead of refusing everything")
-
-
-class ImportForm(BaseModel):
-    """Import files, in parts of any name; each part's file name says what it is (`companies.csv`)."""
-
-    model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True)
-    files: list[FileStorage] = Field(default_factory=list)
 
 
 class Listed(Model):
@@ -194,14 +181,3 @@ class PlanAnswer(Model):
     status: str = "success"
     plan: Plan
     versions: list[Plan]
-
-
-class ImportedFile(Model):
-    rows: int
-    changed: int
-
-
-class ImportAnswer(Model):
-    imported: dict[str, ImportedFile]
-    faults: list[FieldErrorDocument]
-    warnings: list[FieldErrorDocument]

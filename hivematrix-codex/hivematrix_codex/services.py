@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,30 +9,15 @@ from zoneinfo import ZoneInfo
 from hivematrix_common import clock
 from hivematrix_common.domain.period import Period
 from hivematrix_common.domain.vocabulary import normalise_term
-from hivematrix_common.errors import FieldError, Problem
+from hivematrix_common.errors import Problem
 from hivematrix_common.importing import Reading, Source
+from hivematrix_common.imports import Imported
 
 from hivematrix_codex import staging, store
 from hivematrix_codex.domain.pages import Page
 from hivematrix_codex.import_tables import tables
 
 _log = logging.getLogger("hivematrix.codex")
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What an import did: rows read and rows new or different, per file; what was left out, and what looks odd."""
-
-    counts: dict[str, tuple[int, int]]
-    faults: list[FieldError]
-    warnings: list[FieldError]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "imported": {stem: {"rows": rows, "changed": changed} for stem, (rows, changed) in self.counts.items()},
-            "faults": [fault.as_json() for fault in self.faults],
-            "warnings": [warning.as_json() for warning in self.warnings],
-        }
 
 
 def import_files(sources: Iterable[Source], zone: ZoneInfo, *, partial: bool = False) -> Imported:

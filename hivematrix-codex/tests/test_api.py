@@ -2,7 +2,7 @@ import json
 
 import pytest
 from hivematrix_codex.models import plan_versions
-from hivematrix_codex.routes.api import IMPORT_LIMIT
+from hivematrix_common.imports import LIMIT
 from sqlalchemy import func, select
 
 SAVEPOINT = 1  # the test's own, in place of a transaction
@@ -303,7 +303,7 @@ def test_an_upload_without_files_or_of_another_type_is_refused(codex):
 
 
 def test_an_upload_beyond_the_stated_limit_is_413(codex):
-    body = b"x" * (IMPORT_LIMIT + 1)
+    body = b"x" * (LIMIT + 1)
     answer = codex.post("/api/import", data=body, content_type="multipart/form-data; boundary=x")
     assert (answer.status_code, answer.json["code"]) == (413, "body_too_large")
 

@@ -106,4 +106,4 @@ def test_the_thin_scripts_answer_help(script):
 
 
 def test_help_has_an_example(command):
-    assert "Example: hivematrix-codex import ./facts" in command("import", "--help")[1]
+    assert "Example: hivematrix-codex import ./data" in command("import", "--help")[1]

@@ -1,14 +1,14 @@
 """Codex over HTTP: facts to read, files to import."""
 
-from typing import Any, BinaryIO, cast
+from collections.abc import Sequence
+from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, current_app
 from hivematrix_common import clock
-from hivematrix_common.errors import Problem
 from hivematrix_common.importing import Source
+from hivematrix_common.imports import LIMIT, ImportAnswer, Imported, ImportForm, ImportQuery, import_uploaded
 from hivematrix_common.schemas import AccountPath, PageQuery
 from hivematrix_common.web import Api, json_answer, ndjson_answer, ndjson_described
-from werkzeug.datastructures import FileStorage
 
 from hivematrix_codex import services
 from hivematrix_codex.domain.pages import Page
@@ -20,9 +20,6 @@ from hivematrix_codex.schemas import (
     Company,
     CompanyPage,
     ContactPage,
-    ImportAnswer,
-    ImportForm,
-    ImportQuery,
     LocationPage,
     PlanAnswer,
     PlanList,
@@ -33,8 +30,6 @@ from hivematrix_codex.schemas import (
     TicketQuery,
 )
 
-IMPORT_LIMIT = 32 * 1024 * 1024
-FAULTS_SHOWN = 1000
 _OLDER_NAMES = {
     "contract_term_length": "contract_term",
     "contract_start_date": "contract_start",
@@ -114,21 +109,16 @@ def plan(path: PlanPath, query: PlanQuery) -> Response:
 @api.post(
     "/api/import",
     scope="codex:write",
-    max_body=IMPORT_LIMIT,
+    max_body=LIMIT,
     responses={200: ImportAnswer},
     summary="Import files (multipart/form-data, 32 MiB in all)",
 )
 def import_files(form: ImportForm, query: ImportQuery) -> Response:  # noqa: ARG001 - the form describes the parts
-    sources = [_source(file) for _, file in request.files.items(multi=True)]
-    if not sources:
-        raise Problem("invalid", "Send import files such as companies.csv as parts of a multipart/form-data body.")
-    zone = _settings().billing.timezone
-    try:
-        done = services.import_files(sources, zone, partial=query.partial)
-    except Problem as problem:
-        problem.fields = problem.fields[:FAULTS_SHOWN]
-        raise
-    return json_answer(done.as_json())
+    return import_uploaded(_import, partial=query.partial)
+
+
+def _import(sources: Sequence[Source], partial: bool) -> Imported:
+    return services.import_files(sources, _settings().billing.timezone, partial=partial)
 
 
 def _parts(kind: str, path: AccountPath, query: PageQuery) -> Response:
@@ -143,10 +133,6 @@ def _answer(name: str, page: Page, items: list[Any] | None = None) -> Response:
 
 def _company(row: dict[str, Any]) -> dict[str, Any]:
     return row | {older: row[name] for older, name in _OLDER_NAMES.items()}
-
-
-def _source(file: FileStorage) -> Source:
-    return Source(file.filename or "", lambda: cast(BinaryIO, file.stream))
 
 
 def _settings() -> Any:
