@@ -121,7 +121,7 @@ def commands() -> str:
     for service in SERVICES:
         group = importlib.import_module(f"hivematrix_{service}.cli").group
         for name, command in command_tree(f"hivematrix-{service}", group):
-            context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+            context = click.Context(command, info_name=name, terminal_width=100, **group.context_settings)
             text += f"## {name}\n\n```\n{command.get_help(context)}\n```\n\n"
     return text
 
@@ -149,11 +149,15 @@ def import_files() -> str:
             text += f"States the rows of each `{table.subject}` it names whole." if table.subject else ""
             text += "\n\n| column | needed | when empty | what it is |\n|---|---|---|---|\n"
             for column in table.columns:
-                empty = "" if column.default in (None, {}) else f"`{shown(column.default)}`"
+                empty = "" if column.default in (None, {}) else f"`{cell_text(column.default)}`"
                 needed = "yes" if column.required else ""
                 text += f"| `{column.name}` | {needed} | {empty} | {expectation(column.parse)} |\n"
             text += "\n"
     return text
+
+
+def cell_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def expectation(parse: Callable[[str], Any]) -> str:

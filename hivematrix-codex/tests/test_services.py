@@ -126,7 +126,7 @@ BAD_ROWS = {
         [
             "plans.csv:2: per_user: expected 0 or more, got -1",
             "plans.csv:2: count_policy: expected one of end_of_period, any_day, prorate_actual, prorate_30, got x",
-            'plans.csv:2: features: expected a JSON object such as {"antivirus": "SentinelOne"}',
+            'plans.csv:2: features: expected a JSON object such as {"antivirus": "SentinelOne"}, got \'[]\'',
             "plans.csv:3: per_user: at most 4 decimals, got 1.00001",
             "plans.csv:5: valid_from: repeats Iron Month to Month 2025-02-01 of plans.csv:4",
         ],

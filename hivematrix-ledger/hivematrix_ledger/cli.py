@@ -45,7 +45,8 @@ group.add_command(
     import_command(
         LedgerSettings,
         _import,
-        "Import Ledger's files (CSV or JSON lines) out of DIR in one transaction; twice is once.",
+        "Import Ledger's files (CSV or JSON lines) out of DIR in one transaction; twice is once.\n\n"
+        "A file states an account's rows whole: --partial leaves out all of an account that has a bad row in it.",
     )
 )
 

@@ -27,8 +27,8 @@ _WINDOW = (Column("from_period", cells.period), Column("to_period", cells.period
 def override_key(cell: str) -> str:
     if cell in RATES or cell in LABELS or (cell.startswith(FEATURE) and cell.removeprefix(FEATURE).strip()):
         return cell
-    known = ", ".join((*LABELS, f"{FEATURE}<name>", *RATES))
-    raise DomainError("", f"unknown key {cells.shown(cell)}; known are {known}")
+    known = ", ".join((*LABELS, f"{FEATURE}NAME", *RATES))
+    raise DomainError("", f"expected one of {known}, got {cells.shown(cell)}")
 
 
 def user_type(cell: str) -> str:

@@ -165,8 +165,18 @@ def test_an_override_moves_with_its_asset_to_another_account(world, load, case, 
 
 
 BAD_CELLS = [
-    ("client_overrides.csv", "620547,per_printer,1,,", "key", "unknown key per_printer"),
-    ("client_overrides.csv", "620547,feature:,1,,", "key", "unknown key feature:"),
+    (
+        "client_overrides.csv",
+        "620547,per_printer,1,,",
+        "key",
+        "expected one of billing_plan, support_level, feature:NAME, ",
+    ),
+    (
+        "client_overrides.csv",
+        "620547,feature:,1,,",
+        "key",
+        "expected one of billing_plan, support_level, feature:NAME, ",
+    ),
     ("client_overrides.csv", "620547,per_user,abc,,", "value", "expected a decimal such as 12.50, got 'abc'"),
     ("client_overrides.csv", "620547,per_user,-1,,", "value", "expected 0 or more, got -1"),
     ("client_overrides.csv", "620547,per_user,1.00001,,", "value", "at most 4 decimals, got 1.00001"),

@@ -7,6 +7,7 @@ from hivematrix_common.domain.canonical import unique_members
 from hivematrix_common.domain.errors import DomainError
 
 LONGEST = 200
+_EXPECTED = 'expected a JSON object such as {"antivirus": "SentinelOne"}'
 
 
 def parse_features(text: str) -> dict[str, str]:
@@ -14,9 +15,9 @@ def parse_features(text: str) -> dict[str, str]:
     try:
         found: Any = json.loads(text, object_pairs_hook=unique_members)
     except (ValueError, RecursionError) as error:
-        raise DomainError("features", f"expected a JSON object: {error}") from None
+        raise DomainError("features", f"{_EXPECTED}, got what is none: {error}") from None
     if not isinstance(found, dict):
-        raise DomainError("features", 'expected a JSON object such as {"antivirus": "SentinelOne"}')
+        raise DomainError("features", f"{_EXPECTED}, got {text[:40]!r}")
     for name, value in found.items():
         if not (_is_label(name) and isinstance(value, str) and _is_label(value)):
             raise DomainError("features", f"expected names and values of 1 to {LONGEST} characters, see {name[:40]!r}")
