@@ -1,5 +1,6 @@
 """Archive over HTTP: bills to seal, sealed bills to read, the schedule and its jobs."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -69,10 +70,7 @@ def seal(body: SealingRequest) -> Response:  # noqa: ARG001 - the model describe
 )
 def seal_batch() -> Response:
     request.get_data()  # kept, so that the idempotency key can hash it once more
-    lines = [line for _, line in ndjson_lines()]
-    if len(lines) > MOST_LINES:
-        raise Problem("body_too_large", f"At most {MOST_LINES:,} lines are taken here, got {len(lines):,}.")
-    return sealing.seal(session(), _sealer(), lines, _lines)
+    return sealing.seal(session(), _sealer(), _few_lines(), _lines)
 
 
 @api.get("/api/snapshot/<invoice_number>", scope="archive:read", responses={200: Snapshot}, summary="A sealed bill")
@@ -196,6 +194,13 @@ def _sealer() -> Sealer:
         request.headers.get(idempotency.HEADER),
         settings.log.sealer_url,
     )
+
+
+def _few_lines() -> Iterator[bytes]:
+    for count, (_, line) in enumerate(ndjson_lines(), 1):
+        if count > MOST_LINES:
+            raise Problem("body_too_large", f"At most {MOST_LINES:,} lines are taken here.")
+        yield line
 
 
 def _one_receipt(outcomes: list[Outcome]) -> Response:

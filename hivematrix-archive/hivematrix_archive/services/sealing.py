@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -61,7 +61,7 @@ class Sealer:
 
 
 def seal(
-    session: AnySession, sealer: Sealer, lines: Sequence[bytes], respond: Callable[[list[Outcome]], Response]
+    session: AnySession, sealer: Sealer, lines: Iterable[bytes], respond: Callable[[list[Outcome]], Response]
 ) -> Response:
     """Seal each request (JSON text) that can be sealed; `respond` makes the answer that the idempotency key keeps.
 
