@@ -1,5 +1,6 @@
 """Bills as they are: the sealed one of an accepted month, else what the engine makes of today's facts."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from hivematrix_ledger.store import acceptances, inputs, previews
 
 # The accepted months a bill may depend on: a year either way, and two back where unused hours roll over.
 _YEAR = 12
+# Two pages computed at once only take turns and end late together; one after the other, the first is sealed meanwhile.
+_turn = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
