@@ -29,7 +29,7 @@ DOUBLED = """
 SCRIPT = str(ROOT / "hivematrix-archive" / "scheduled_snapshots.py")
 
 
-def holds(mesh: Any, year: int, month: int) -> None:
+def assert_invariants(mesh: Any, year: int, month: int) -> None:
     """The invariants: one snapshot a company, lines add up, Ledger and Archive agree, no hour billed twice."""
     rows = mesh.sql("archive", SEALED, (year, month))
     assert len({number for number, _, _ in rows}) == len(rows) > 0
@@ -40,7 +40,7 @@ def holds(mesh: Any, year: int, month: int) -> None:
     assert [number for (number,) in accepted] == [number for number, _, _ in rows]
 
 
-def close_until_done(mesh: Any, year: int, month: int, tries: int = 5) -> None:
+def assert_closes(mesh: Any, year: int, month: int, tries: int = 5) -> None:
     """What the hourly timer would do after a fault has passed."""
     for _ in range(tries):
         mesh.wait_ready()
@@ -48,7 +48,7 @@ def close_until_done(mesh: Any, year: int, month: int, tries: int = 5) -> None:
         if done.returncode == 0:
             break
     assert done.returncode == 0, done.stdout + done.stderr
-    holds(mesh, year, month)
+    assert_invariants(mesh, year, month)
 
 
 def start_close(mesh: Any, year: int, month: int) -> subprocess.Popen[str]:
@@ -89,7 +89,7 @@ def test_killed_backends_cost_a_retry_and_nothing_else(mesh: Any) -> None:
     close.communicate(timeout=120)
     stop.set()
     killer.join()
-    close_until_done(mesh, 2013, 1)
+    assert_closes(mesh, 2013, 1)
 
 
 def test_a_killed_server_is_back_within_fifteen_seconds(mesh: Any) -> None:
@@ -100,7 +100,7 @@ def test_a_killed_server_is_back_within_fifteen_seconds(mesh: Any) -> None:
     close.communicate(timeout=180)
     mesh.wait_ready(15)
     assert time.monotonic() - began < 60
-    close_until_done(mesh, 2013, 2)
+    assert_closes(mesh, 2013, 2)
 
 
 def test_a_frozen_server_freezes_nobody_else(mesh: Any) -> None:
@@ -113,7 +113,7 @@ def test_a_frozen_server_freezes_nobody_else(mesh: Any) -> None:
             requests.get(f"{mesh.url('ledger')}/health", timeout=5)
             slowest = max(slowest, time.monotonic() - began)
     assert slowest < 2  # a hang takes longer; how quick it is stands in the figures
-    close_until_done(mesh, 2013, 3)
+    assert_closes(mesh, 2013, 3)
 
 
 def use_up(stack: ExitStack, url: str) -> None:
@@ -146,7 +146,7 @@ def test_a_peer_that_hangs_is_waited_for_and_a_peer_that_is_away_is_named(mesh: 
         time.sleep(4)
     out, err = close.communicate(timeout=120)
     assert close.returncode in {0, 1, 3}, out + err
-    close_until_done(mesh, 2013, 4)
+    assert_closes(mesh, 2013, 4)
 
 
 def test_a_token_revoked_in_mid_run_stops_sealing_and_loses_nothing(mesh: Any) -> None:
@@ -165,7 +165,7 @@ def test_a_token_revoked_in_mid_run_stops_sealing_and_loses_nothing(mesh: Any) -
     finally:
         conf.write_text(kept)
         conf.chmod(0o600)
-    close_until_done(mesh, 2013, 5)
+    assert_closes(mesh, 2013, 5)
 
 
 def test_the_timer_firing_ten_times_at_once_closes_what_is_due_once(mesh: Any) -> None:
@@ -236,6 +236,7 @@ def test_a_killed_service_is_back_within_five_seconds(mesh: Any) -> None:
         os.kill(mesh.pid(service), signal.SIGKILL)
         time.sleep(0.2)
         mesh.wait_ready(5)
+        assert mesh.is_ready(service)
 
 
 def test_a_service_with_few_file_descriptors_refuses_and_recovers(mesh: Any) -> None:
@@ -249,8 +250,8 @@ def test_a_service_with_few_file_descriptors_refuses_and_recovers(mesh: Any) -> 
         time.sleep(0.5)
     process.rlimit(psutil.RLIMIT_NOFILE, limits)
     mesh.wait_ready(30)
-    close_until_done(mesh, 2013, 6)
+    assert_closes(mesh, 2013, 6)
 
 
 def test_after_all_that_the_log_verifies(mesh: Any) -> None:
-    mesh.run("hivematrix-archive", "verify")
+    assert mesh.run("hivematrix-archive", "verify").stdout.startswith("good")

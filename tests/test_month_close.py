@@ -128,7 +128,7 @@ def test_a_process_killed_at_any_point_loses_and_doubles_nothing(mesh: Any, plac
 
 
 def test_after_all_that_the_archive_verifies(mesh: Any) -> None:
-    mesh.run("hivematrix-archive", "verify")
+    assert mesh.run("hivematrix-archive", "verify").stdout.startswith("good")
 
 
 @pytest.mark.parametrize("table", ["billing_snapshots", "snapshot_line_items", "archive_data.bodies"])
