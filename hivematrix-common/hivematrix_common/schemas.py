@@ -1,10 +1,12 @@
 """Shapes that all services share: problems, pages, decimals as text, account numbers, periods."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from hivematrix_common.cells import shown
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.money import decimal_text, parse_decimal
 from hivematrix_common.domain.period import FIRST_YEAR, LAST_YEAR, Period
@@ -12,6 +14,60 @@ from hivematrix_common.domain.period import FIRST_YEAR, LAST_YEAR, Period
 ACCOUNT = r"^[A-Za-z0-9]{1,32}$"
 LARGEST_PAGE = 1000
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL keeps no such text
+
+
+_SPELLED = {ACCOUNT: "1 to 32 letters and digits", NO_NUL: "text without NUL"}
+_OBJECT, _WHOLE, _DATE = "expected an object", "expected a whole number", "expected a date such as 2025-10-31"
+# pydantic's error types in our words; `{}` of the context where it has some, then what was sent.
+_WORDS = {
+    "string_type": "expected text",
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "list_type": "expected a list",
+    "date_type": _DATE,
+    "date_parsing": _DATE,
+    "date_from_datetime_parsing": _DATE,
+    "datetime_parsing": "expected an instant such as 2025-11-01T02:00:00Z",
+    "datetime_from_date_parsing": "expected an instant such as 2025-11-01T02:00:00Z",
+    "greater_than_equal": "expected {ge} or more",
+    "greater_than": "expected more than {gt}",
+    "less_than_equal": "expected {le} or less",
+    "less_than": "expected less than {lt}",
+    "literal_error": "expected {expected}",
+    "string_too_long": "expected at most {max_length} characters",
+    "string_too_short": "expected at least {min_length} characters",
+    "too_long": "expected at most {max_length} items, got {actual_length}",
+    "too_short": "expected at least {min_length} items, got {actual_length}",
+    "union_tag_invalid": "expected {discriminator} to be one of {expected_tags}",
+    "union_tag_not_found": "expected {discriminator}",
+}
+_ALONE = {"missing": "missing", "extra_forbidden": "unknown member"} | dict.fromkeys(
+    ["model_type", "model_attributes_type", "dict_type", "json_invalid"], _OBJECT
+)
+
+
+def spelled(pattern: str, words: str) -> Any:
+    """A field's pattern, and how a refusal tells people what it takes."""
+    _SPELLED[pattern] = words
+    return Field(pattern=pattern)
+
+
+def told(fault: Mapping[str, Any]) -> str:
+    """One of pydantic's errors as a refusal says it: what was expected, and what came."""
+    kind, context, sent = fault["type"], fault.get("ctx", {}), fault["input"]
+    if kind in _ALONE:
+        return _ALONE[kind]
+    if kind == "string_pattern_mismatch":
+        words = "expected " + _SPELLED.get(context["pattern"], f"the form {context['pattern']}")
+    elif kind in _WORDS:
+        words = _WORDS[kind].format(**context)
+    else:
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        return message[:1].lower() + message[1:]
+    return words if isinstance(sent, dict | list) else f"{words}, got {shown(str(sent))}"
 
 
 class Model(BaseModel):

@@ -18,7 +18,7 @@ from hivematrix_common import apidocs, auth, deadlines, logs, metrics
 from hivematrix_common.config import Settings
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.errors import FieldError, Problem, code_for_status, from_domain
-from hivematrix_common.schemas import ProblemDocument
+from hivematrix_common.schemas import ProblemDocument, told
 from hivematrix_common.version import VERSION
 
 BODY_LIMIT = 2 * 1024 * 1024
@@ -238,7 +238,7 @@ def _plain(value: Any) -> Any:
 
 
 def _refuse_invalid(error: ValidationError) -> Response:
-    faults = [FieldError(".".join(map(str, fault["loc"])) or "body", fault["msg"]) for fault in error.errors()]
+    faults = [FieldError(".".join(map(str, fault["loc"])) or "body", told(fault)) for fault in error.errors()]
     if request.method in {"POST", "PUT"} and request.mimetype != JSON and not request.args:
         raise Problem("unsupported_media_type", "Send the body as application/json.")
     raise Problem("invalid", "; ".join(f"{f.field}: {f.message}" for f in faults[:5]), fields=faults)

@@ -1,9 +1,12 @@
 """Every refusal has one shape; every route needs what it says; nothing inside is shown."""
 
-from typing import Any
+from datetime import date
+from typing import Annotated, Any, Literal
 
 import pytest
 from hivematrix_common.errors import CODES
+from hivematrix_common.schemas import NO_NUL, Account, Model, PeriodText, spelled, told
+from pydantic import Field, ValidationError
 
 
 def shape_of(answer: Any) -> dict[str, Any]:
@@ -60,7 +63,61 @@ def test_a_fault_inside_is_not_told(toy: Any) -> None:
 
 def test_a_field_fault_names_the_field(toy: Any) -> None:
     problem = toy.post("/api/notes", json={"text": "x", "price": "12.34567"}).get_json()
-    assert problem["errors"] == [{"field": "price", "message": "Value error, at most 4 decimals, got 12.34567"}]
+    assert problem["errors"] == [{"field": "price", "message": "at most 4 decimals, got 12.34567"}]
+
+
+class Sent(Model):
+    account: Account
+    name: Annotated[str, Field(max_length=3, pattern=NO_NUL)] = ""
+    count: Annotated[int, Field(ge=1, le=12)] = 1
+    is_new: bool = False
+    on: date | None = None
+    kind: Literal["a", "b"] = "a"
+    code: Annotated[str, spelled("^x[0-9]$", "x and a digit")] = "x1"
+    strange: Annotated[str, Field(pattern="^y$")] = "y"
+    period: PeriodText | None = None
+    names: Annotated[list[str], Field(max_length=1)] | None = None
+    part: dict[str, str] | None = None
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"account": None}, "account: expected text, got None"),
+    ({"account": "6/../x"}, "account: expected 1 to 32 letters and digits, got 6/../x"),
+    ({"account": "\x1b[31m"}, "account: expected 1 to 32 letters and digits, got \\x1b[31m"),
+    ({"more": 1}, "more: unknown member"),
+    ({"name": "a\0"}, "name: expected text without NUL, got a\\x00"),
+    ({"name": "abcd"}, "name: expected at most 3 characters, got abcd"),
+    ({"count": "x"}, "count: expected a whole number, got x"),
+    ({"count": 1.5}, "count: expected a whole number, got 1.5"),
+    ({"count": 13}, "count: expected 12 or less, got 13"),
+    ({"count": 0}, "count: expected 1 or more, got 0"),
+    ({"is_new": "perhaps"}, "is_new: expected true or false, got perhaps"),
+    ({"on": "31.10.2025"}, "on: expected a date such as 2025-10-31, got 31.10.2025"),
+    ({"kind": "c"}, "kind: expected 'a' or 'b', got c"),
+    ({"code": "y"}, "code: expected x and a digit, got y"),
+    ({"strange": "x"}, "strange: expected the form ^y$, got x"),
+    ({"period": "2025-13"}, "period: expected 1 to 12, got 13 in '2025-13'"),
+    ({"names": "x"}, "names: expected a list, got x"),
+    ({"names": ["x", "y"]}, "names: expected at most 1 items, got 2"),
+    ({"part": []}, "part: expected an object"),
+]
+
+
+@pytest.mark.parametrize(("members", "fault"), WRONG)
+def test_a_refusal_says_in_plain_words_what_was_expected(members: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Sent.model_validate({"account": "620547"} | members)
+    assert [f"{one['loc'][0]}: {told(one)}" for one in refused.value.errors()] == [fault]
+
+
+@pytest.mark.parametrize("body", [b"[]", b"[1]", b'"x"', b"5", b"null", b"true"])
+def test_a_body_that_is_no_object_is_told_so(toy: Any, body: bytes) -> None:
+    problem = shape_of(toy.call("POST", "/api/notes", data=body, content_type="application/json"))
+    assert problem["errors"] == [{"field": "body", "message": "expected an object"}]
+
+
+def test_a_missing_member_is_told_so(toy: Any) -> None:
+    assert toy.post("/api/notes", json={}).get_json()["errors"] == [{"field": "text", "message": "missing"}]
 
 
 def test_a_route_may_take_larger_bodies(toy: Any) -> None:

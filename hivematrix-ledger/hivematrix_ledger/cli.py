@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 import orjson
 from hivematrix_common import cli
+from hivematrix_common.cells import account_number
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
 from hivematrix_common.importing import Source
@@ -24,6 +25,16 @@ from hivematrix_ledger.services import Ledger, bills, no_bill
 from hivematrix_ledger.services.imports import import_files
 
 group = cli.service_group(LedgerSettings, create_app, "Ledger: plans applied, bills that explain themselves.")
+
+
+class AccountType(click.ParamType[str]):
+    name = "account"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return account_number(value)
+        except DomainError as error:
+            self.fail(str(error), param, ctx)
 
 
 class PeriodType(click.ParamType[Period]):
@@ -52,7 +63,7 @@ group.add_command(
 
 
 @group.command()
-@click.argument("account")
+@click.argument("account", type=AccountType())
 @click.argument("period", type=PeriodType())
 @cli.json_option
 @cli.home_option

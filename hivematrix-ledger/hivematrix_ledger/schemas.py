@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from hivematrix_common.schemas import NO_NUL, Account, Model, Month, PageQuery, PeriodText, Year
+from hivematrix_common.schemas import NO_NUL, Account, Model, Month, PageQuery, PeriodText, Year, spelled
 from pydantic import ConfigDict, Field, RootModel
 
 from hivematrix_ledger.domain.engines import CURRENT, ENGINES
 
 PAGE = 500
 DIGEST = r"^sha256:[0-9a-f]{64}$"
-Digest = Annotated[str, Field(pattern=DIGEST)]
+Digest = Annotated[str, spelled(DIGEST, "sha256: and 64 hexadecimal digits")]
 Notes = Annotated[str, Field(max_length=4000, pattern=NO_NUL)]
 
 
@@ -111,11 +111,11 @@ class PlanList(RootModel[list[Plan]]):
 
 # What the engine is given, checked member by member: the engine itself takes it on trust.
 
-_Decimal = Annotated[str, Field(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$")]
-_Hours = Annotated[str, Field(pattern=r"^[0-9]{1,15}(\.[0-9]{1,4})?$")]
-_Day = Annotated[str, Field(pattern=r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
-_Month = Annotated[str, Field(pattern=r"^2[01][0-9]{2}-(0[1-9]|1[0-2])$")]
-_Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+_Decimal = Annotated[str, spelled(r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$", "a decimal such as 12.50")]
+_Hours = Annotated[str, spelled(r"^[0-9]{1,15}(\.[0-9]{1,4})?$", "a decimal such as 1.5, 0 or more")]
+_Day = Annotated[str, spelled(r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$", "a date such as 2025-10-31")]
+_Month = Annotated[str, spelled(r"^2[01][0-9]{2}-(0[1-9]|1[0-2])$", "a month such as 2025-10")]
+_Currency = Annotated[str, spelled(r"^[A-Z]{3}$", "three capital letters such as USD")]
 _Terms = Annotated[int, Field(ge=0, le=3650)]
 
 

@@ -64,6 +64,14 @@ def test_a_bad_period_is_a_usage_error(command, period):
     assert period in err
 
 
+@pytest.mark.parametrize("account", ["6/../x", "", "62 05", "\x1b[31m"])
+def test_a_text_that_is_no_account_number_is_a_usage_error(command, account):
+    code, out, err = command("bill", account, "2025-10")
+    assert (code, out) == (2, "")
+    assert "expected 1 to 32 letters and digits" in err
+    assert "\x1b" not in err
+
+
 def test_a_close_is_listed_with_its_total_and_writes_nothing(command, own_world, company):
     lost = company("183729")
     lost.facts["billing_plan"] = "Lost"
