@@ -13,7 +13,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import create_server
 from waitress.task import ErrorTask
 
-from hivematrix_common import metrics
+from hivematrix_common import logs, metrics
 from hivematrix_common.errors import Problem, code_for_status
 from hivematrix_common.health import prober
 from hivematrix_common.web import BODY_LIMIT, PROBLEM, App
@@ -30,7 +30,8 @@ class ProblemTask(ErrorTask):
     def execute(self) -> None:
         error: Any = self.request.error  # type: ignore[attr-defined]
         problem = Problem(code_for_status(error.code), f"{error.reason}: {error.body}".strip())
-        body = orjson.dumps(problem.as_json() | {"status": error.code})
+        place = {"trace_id": logs.start_trace(), "instance": getattr(self.request, "path", "") or "/"}
+        body = orjson.dumps(problem.as_json() | {"status": error.code} | place)
         self.status = f"{error.code} {error.reason}"
         self.response_headers = [("Content-Type", PROBLEM), ("Content-Length", str(len(body))), ("Connection", "close")]
         self.content_length = len(body)

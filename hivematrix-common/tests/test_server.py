@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -100,6 +101,8 @@ def raw(url: str, data: bytes) -> tuple[int, dict[str, Any]]:
 def test_what_waitress_refuses_is_a_problem_too(running: Any, request_bytes: bytes, status: int, code: str) -> None:
     found, problem = raw(running[1], request_bytes)
     assert (found, problem["code"]) == (status, code)
+    assert re.fullmatch("[0-9a-f]{32}", problem["trace_id"])
+    assert problem["instance"] == ("/api/notes" if status == 413 else "/")
 
 
 def test_sigterm_finishes_what_runs_and_leaves_with_zero(running: Any, people: dict[str, str]) -> None:
