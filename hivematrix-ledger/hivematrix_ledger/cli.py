@@ -8,8 +8,7 @@ from typing import Any, NoReturn
 
 import click
 import orjson
-from hivematrix_common import cli
-from hivematrix_common.cells import account_number
+from hivematrix_common import cells, cli
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
 from hivematrix_common.importing import Source
@@ -32,7 +31,7 @@ class AccountType(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            return account_number(value)
+            return cells.account_number(value)
         except DomainError as error:
             self.fail(str(error), param, ctx)
 
@@ -96,36 +95,29 @@ def close(period: Period, preview: bool, as_json: bool, home: str | None) -> int
     """
     if not preview:
         raise click.UsageError("add --preview, or close the month with: hivematrix-archive snapshot")
-    totals: dict[str, Decimal] = {}
+    totals: dict[str, dict[str, Decimal]] = {"sealed": {}, "preview": {}}
     with _ledger(cli.load_settings(LedgerSettings, home)) as ledger:
-        for row in _rows(ledger, period):
+        for row in bills.listed(ledger, period, PAGE):
             click.echo(orjson.dumps(row) if as_json else _row_text(row))
             if "total" in row:
-                totals[row["currency"]] = totals.get(row["currency"], Decimal(0)) + Decimal(row["total"])
+                of_status = totals[row["status"]]
+                of_status[row["currency"]] = of_status.get(row["currency"], Decimal(0)) + Decimal(row["total"])
     if not as_json:
-        click.echo(
-            "total: " + (", ".join(f"{amount:f} {currency}" for currency, amount in totals.items()) or "nothing")
-        )
+        click.echo(f"total: {_amounts(totals['preview'])}")
+        if totals["sealed"]:
+            click.echo(f"sealed already: {_amounts(totals['sealed'])}")
     return cli.DONE
 
 
-def _rows(ledger: Ledger, period: Period) -> Iterator[dict[str, Any]]:
-    cursor: str | None = ""
-    while cursor is not None:
-        lines, cursor = bills.page(ledger, period, PAGE, cursor)
-        yield from map(_summary, map(orjson.loads, lines))
-
-
-def _summary(document: dict[str, Any]) -> dict[str, Any]:
-    if "totals" not in document:
-        return document
-    names = ("account_number", "invoice_number", "company_name", "currency")
-    return {name: document[name] for name in names} | {"total": document["totals"]["total"]}
+def _amounts(totals: dict[str, Decimal]) -> str:
+    return ", ".join(f"{amount:f} {currency}" for currency, amount in totals.items()) or "nothing"
 
 
 def _row_text(row: dict[str, Any]) -> str:
     if "total" in row:
-        return f"{row['invoice_number']}  {row['total']:>14} {row['currency']}  {row['company_name']}"
+        state = "  (sealed)" if row["status"] == "sealed" else ""
+        name = cells.shown(row["company_name"], 200)
+        return f"{row['invoice_number']}  {row['total']:>14} {row['currency']}  {name}{state}"
     return f"{row['account_number']}  {row['status']}: {row['reason']}"
 
 

@@ -91,6 +91,15 @@ def page(ledger: Ledger, period: Period, limit: int, cursor: str) -> tuple[list[
     return [_document(outcome) for outcome in settle(ledger, period, feed)], feed.next
 
 
+def listed(ledger: Ledger, period: Period, limit: int) -> Iterator[dict[str, Any]]:
+    """Each company's total, `sealed` or a `preview`, or why it has no bill; read in pages of `limit` companies."""
+    cursor: str | None = ""
+    while cursor is not None:
+        feed = ledger.codex.feed(period, cursor=cursor, limit=limit)
+        yield from map(_listed, settle(ledger, period, feed))
+        cursor = feed.next
+
+
 def settle(ledger: Ledger, period: Period, feed: Feed) -> list[Sealed | Bill | NoBill]:
     """The outcome of each company of a feed page, in its order."""
     session = store.session()
@@ -102,6 +111,15 @@ def settle(ledger: Ledger, period: Period, feed: Feed) -> list[Sealed | Bill | N
     rest = Feed([facts for facts in feed.companies if facts["account_number"] not in found], feed.plans, None)
     found |= {outcome.account_number: outcome for outcome in compute(session, ledger, period, rest)}
     return [found[account] for account in accounts]
+
+
+def _listed(outcome: Sealed | Bill | NoBill) -> dict[str, Any]:
+    if isinstance(outcome, NoBill):
+        return no_bill(outcome)
+    body = outcome.body
+    names = ("account_number", "invoice_number", "company_name", "currency")
+    status = "sealed" if isinstance(outcome, Sealed) else "preview"
+    return {name: body[name] for name in names} | {"status": status, "total": body["totals"]["total"]}
 
 
 def _document(outcome: Sealed | Bill | NoBill) -> bytes:
