@@ -45,7 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         keys = read_keys(args.key.read_text(encoding="utf-8"))
         index = check(args.body.read_bytes(), args.proof.read_bytes(), keys)
-    except (RefusedError, OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        parser.error(f"{error.filename}: {error.strerror}")
+    except UnicodeDecodeError:
+        sys.stderr.write("bad: the proof or the key file is not text\n")
+        return 1
+    except RefusedError as error:
         sys.stderr.write(f"bad: {error}\n")
         return 1
     sys.stdout.write(f"good: entry {index}\n")
@@ -56,8 +61,10 @@ def check(body: bytes, proof: bytes, keys: list[Key]) -> int:
     """The index under which `body` is sealed; RefusedError says what does not hold."""
     head, blank, checkpoint = proof.decode("utf-8").partition("\n\n")
     lines = head.split("\n")
-    if not blank or len(lines) < 3 or lines[0] != HEAD:  # noqa: PLR2004
+    if lines[0] != HEAD:
         raise RefusedError(f"the proof does not begin with {HEAD}")
+    if not blank or len(lines) < 3:  # noqa: PLR2004
+        raise RefusedError("the proof is cut short: its checkpoint is missing")
     leaf = decode(member(lines[1], "extra"))
     index = number(member(lines[2], "index"))
     size, root = open_checkpoint(checkpoint, keys)

@@ -202,6 +202,25 @@ def test_verify_takes_a_backups_copy_of_the_checkpoints(run, archive, tmp_path):
     assert (code, "lacks checkpoint 1 of the file" in err) == (1, True)
 
 
+def test_verify_takes_the_one_checkpoint_an_outsider_kept(run, archive, seal, sealing_request, tmp_path):
+    seal(archive, sealing_request("1"))
+    kept = tmp_path / "kept"
+    kept.write_text(archive.get("/log/checkpoint").get_data(as_text=True))
+    seal(archive, sealing_request("2"))
+    assert run("verify", "--checkpoints", str(kept))[0] == 0
+    kept.write_text(kept.read_text().replace("\n1\n", "\n2\n"))
+    code, _, err = run("verify", "--checkpoints", str(kept))
+    assert (code, "lacks checkpoint 1 of the file" in err) == (1, True)
+
+
+@pytest.mark.parametrize("text", ["", "no checkpoint at all\n"])
+def test_a_file_without_checkpoints_is_no_reason_to_call_the_archive_bad(run, tmp_path, text):
+    other = tmp_path / "other"
+    other.write_text(text)
+    code, _, err = run("verify", "--checkpoints", str(other))
+    assert (code, "bad" in err, "nothing was compared" in err) == (1, False, True)
+
+
 def test_init_prints_the_public_key_and_refuses_another_origin_later(run, archive, seal, sealing_request):
     code, out, _ = run("init", "--origin", "billing.example.com/archive/log")
     assert (code, out.split("+")[0]) == (0, "billing.example.com/archive/log")
@@ -257,7 +276,7 @@ WORKFLOW = ("workflow", "--account", "620547", "--year", "2025", "--month", "10"
 def test_the_workflow_accepts_and_reads_everything_back(run, served, ledger, seal, sealing_request):
     def accept(_request):
         seal(served, sealing_request())
-        return Response("{}", 201, content_type="application/json")
+        return Response('{"message": "620547-202510 is sealed."}', 201, content_type="application/json")
 
     ledger.answers("GET", "/health", {"status": "ok", "service": "ledger"})
     ledger.answers("POST", "/api/bill/accept", accept)

@@ -12,11 +12,12 @@ from typing import Any
 import orjson
 from hivematrix_common.domain.canonical import digest
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.errors import Problem
 from sqlalchemy import Connection, Engine
 
 from hivematrix_archive.domain import merkle
 from hivematrix_archive.domain.bill import Bill, read_bill
-from hivematrix_archive.domain.checkpoint import Checkpoint, open_checkpoint
+from hivematrix_archive.domain.checkpoint import Checkpoint, open_checkpoint, parse_kept
 from hivematrix_archive.domain.note import Note, VerifierKey, encode
 from hivematrix_archive.domain.seal import KNOWN, SEAL, Leaf
 from hivematrix_archive.domain.tiles import Edge, Node
@@ -248,9 +249,9 @@ def _check_nodes(connection: Connection, made: list[Node]) -> None:
 
 
 def _check_kept(connection: Connection, outside: Outside, path: Path | None, size: int) -> int:
-    """The database holds every checkpoint of the file, and the file all but the newest of the database."""
+    """The database holds every checkpoint of the file; our own file holds all but the newest of the database too."""
     try:
-        kept, torn = outside.kept(path)
+        kept, torn = _given(path) if path else outside.kept()
     except DomainError as error:
         raise BadError(size, str(error)) from None
     missing = log_store.first_missing(connection, kept)
@@ -260,13 +261,27 @@ def _check_kept(connection: Connection, outside: Outside, path: Path | None, siz
         raise BadError(min(found.size, size), why)
     if torn and not log_store.begins_a_note(connection, torn):
         raise BadError(size, "the database lacks the last checkpoint of the file")
+    if path is None:
+        _check_complete(connection, kept, size)
+    return len(kept)
+
+
+def _given(path: Path) -> tuple[list[str], str]:
+    """The checkpoints somebody kept: a copy of the file, or one as /log/checkpoint gave it."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    notes, torn = parse_kept(text.rstrip("\n") + "\n\n")
+    if torn or not notes:
+        raise Problem("invalid", f"{path}: expected checkpoints such as /log/checkpoint gives; nothing was compared.")
+    return notes, torn
+
+
+def _check_complete(connection: Connection, kept: list[str], size: int) -> None:
     known = set(kept)
     older = log_store.notes_until(connection, kept[-1]) if kept else log_store.notes_since(connection, None)[1:]
     for note in older:
         if note not in known:
             found = Checkpoint.parse(Note.parse(note).text)
             raise BadError(min(found.size, size), f"the file lacks the checkpoint of size {found.size}")
-    return len(kept)
 
 
 def _told(value: Any) -> str:

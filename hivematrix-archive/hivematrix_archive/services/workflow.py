@@ -62,15 +62,17 @@ class Workflow:
     def _accept(self) -> str:
         order = {"account_number": self.account, "year": self.period.year, "month": self.period.month}
         try:
-            self.ledger.post_json("/api/bill/accept", order, key=f"workflow-{self.invoice}")
+            answer = self.ledger.post_json("/api/bill/accept", order)
         except PeerError as error:
             if error.peer_code != _CONFLICT:
                 raise
             return f"{self.invoice} was sealed before"
-        return f"{self.invoice} is sealed"
+        return str(answer["message"])
 
     def _snapshot(self) -> str:
-        found = self._get("").json()
+        found, total = self._get("").json(), self._get("/body").json()["totals"]["total"]
+        if found["total_amount"] != total:
+            raise DomainError("total_amount", f"the table says {found['total_amount']}, the sealed body {total}")
         return f"{found['invoice_number']} {found['company_name']}: {found['total_amount']} {found['currency']}"
 
     def _proof(self) -> str:
