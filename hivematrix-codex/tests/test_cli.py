@@ -51,7 +51,7 @@ def test_a_bad_row_refuses_everything_by_file_line_and_column(codex, command, fa
     path = facts({"contacts.csv": "uid,account_number,name\nc1,620547,Ada\nc1,620547,Ada\n"})
     code, out, err = command("import", path)
     assert (code, out) == (1, "")
-    assert err.splitlines() == ["1 faults, nothing was imported", "  contacts.csv:3: uid: repeats c1 of contacts.csv:2"]
+    assert err.splitlines() == ["1 fault, nothing was imported", "  contacts.csv:3: uid: repeats c1 of contacts.csv:2"]
     assert count(codex) == 0
     assert json.loads(command("import", path, "--json")[1])["errors"] == [
         {"field": "uid", "message": "repeats c1 of contacts.csv:2", "file": "contacts.csv", "line": 3}

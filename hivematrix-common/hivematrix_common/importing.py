@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
@@ -115,7 +116,10 @@ def described(fault: FieldError) -> str:
 
 
 class Reading:
-    """One import: typed rows table by table, `faults` and `warnings` gathered on the way."""
+    """One import: typed rows table by table, `faults` and `warnings` gathered on the way.
+
+    Problem `invalid` when there is no import file at all.
+    """
 
     def __init__(self, sources: Iterable[Source], tables: Iterable[Table]) -> None:
         self.tables = {table.stem: table for table in tables}
@@ -123,18 +127,23 @@ class Reading:
         self.warnings: list[FieldError] = []
         self._sources: dict[str, list[Source]] = {stem: [] for stem in self.tables}
         self._spoiled: dict[str, dict[str | None, FieldError]] = {stem: {} for stem in self.tables}
-        for source in sources:
-            self._take(source)
+        taken = [self._take(source) for source in sources]
         if not any(self._sources.values()):
-            self.warnings.append(FieldError("", f"no file to import; known are {', '.join(self.tables)}"))
+            message = f"no file to import; known are {', '.join(self.tables)}"
+            if not any(taken):
+                raise Problem("invalid", message.capitalize() + ".", fields=self.warnings)
+            self.warnings.append(FieldError("", message))
 
-    def _take(self, source: Source) -> None:
+    def _take(self, source: Source) -> bool:
+        """Whether the file is one of a service's, this one or another."""
         path = PurePath(source.name)
-        if path.suffix.lower() in SUFFIXES and path.stem in self._sources:
+        is_known = path.suffix.lower() in SUFFIXES and path.stem in FILES
+        if is_known and path.stem in self._sources:
             self._sources[path.stem].append(Source(path.name, source.open))
-        elif path.suffix.lower() not in SUFFIXES or path.stem not in FILES:
+        elif not is_known:
             message = "passed over: no service imports a file of this name"
             self.warnings.append(FieldError("", message, shown(path.name)))
+        return is_known
 
     def has(self, stem: str) -> bool:
         return bool(self._sources[stem])
@@ -179,7 +188,8 @@ class Reading:
         """Call it when all rows are read and checked: Problem `invalid_rows` unless all was well or `partial`."""
         self.faults.sort(key=lambda fault: (fault.file or "", fault.line or 0))
         if self.faults and not partial:
-            raise Problem("invalid_rows", f"{len(self.faults)} faults, nothing was imported", fields=self.faults)
+            count = f"{len(self.faults)} fault{'s' if len(self.faults) > 1 else ''}"
+            raise Problem("invalid_rows", f"{count}, nothing was imported", fields=self.faults)
 
 
 @dataclass(slots=True)
@@ -199,7 +209,11 @@ class _File:
     def rows(self) -> Iterator[Row]:
         lines = self._csv if self.source.name.lower().endswith(".csv") else self._json
         with self._text() as text:
-            for line, record in lines(text):
+            first = text.readline()
+            if not first.lstrip().startswith("{") and (refusal := _no_text(first)):
+                self._fault(1, "", refusal)
+                return
+            for line, record in lines(chain([first] if first else [], text)):
                 row = self._row(line, record)
                 if row and self._is_new(row):
                     yield row
@@ -221,7 +235,7 @@ class _File:
         cell = record.get(self.table.subject or "")
         return cell.strip() or None if isinstance(cell, str) else None
 
-    def _csv(self, text: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _csv(self, text: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         reader = csv.reader(text, strict=True)
         header: list[str] | None = None
         while True:
@@ -235,6 +249,8 @@ class _File:
                 continue
             if header is None:
                 header = self._header(line, cells)
+                if self.names.isdisjoint(header):
+                    break
             elif len(cells) == len(header):
                 yield line, dict(zip(header, cells, strict=True))
             elif cells:
@@ -245,6 +261,11 @@ class _File:
 
     def _header(self, line: int, cells: list[str]) -> list[str]:
         header = [cell.strip() for cell in cells]
+        if self.names.isdisjoint(header):
+            hint = "; commas are expected between columns, not semicolons" if ";" in "".join(header) else ""
+            names = ", ".join(sorted(self.names))
+            self._fault(line, "", f"expected a header{hint}; known columns are {names}, got {shown(','.join(header))}")
+            return header
         for name in sorted({name for name in header if header.count(name) > 1}):
             self._fault(line, shown(name), "the column stands twice")
         self._know(line, header)
@@ -259,7 +280,7 @@ class _File:
                 self.unknown.add(name)
                 self._fault(line, shown(name), f"unknown column; known are {', '.join(sorted(self.names))}")
 
-    def _json(self, text: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _json(self, text: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         for line, record_text in enumerate(text, 1):
             if not record_text.strip():
                 continue
@@ -315,6 +336,15 @@ def _parse_json(text: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DomainError("", f"got {shown(text.strip())}")
     return record
+
+
+def _no_text(line: str) -> str | None:
+    """What is wrong with a file whose first line is not text; a later line's rubbish is its own cell's fault."""
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return "not UTF-8 text"
+    return "not text: control characters in the first line" if min("".join(line.split()), default=" ") < " " else None
 
 
 def _no_constant(text: str) -> Any:

@@ -220,9 +220,74 @@ def test_an_uploaded_files_folder_is_no_part_of_its_name():
     assert [fault.file for fault in made.warnings] == ["\\udcff.csv"]
 
 
-def test_a_folder_without_a_file_of_this_service_says_so(tmp_path):
+def test_a_folder_with_files_of_another_service_alone_says_so(tmp_path):
+    (tmp_path / "companies.csv").write_text("")
+    (tmp_path / "contcats.csv").write_text("")
     made = Reading(folder(tmp_path), (CONTACTS, TAXES))
-    assert [fault.message for fault in made.warnings] == ["no file to import; known are contacts, tax_rates"]
+    assert [described(fault) for fault in made.warnings] == [
+        "contcats.csv: passed over: no service imports a file of this name",
+        "no file to import; known are contacts, tax_rates",
+    ]
+
+
+@pytest.mark.parametrize("names", [[], ["READ.ME"], ["contcats.csv"]])
+def test_nothing_at_all_to_import_is_refused(tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_text("")
+    with pytest.raises(Problem) as refused:
+        Reading(folder(tmp_path), (CONTACTS, TAXES))
+    assert (refused.value.code, str(refused.value)) == (
+        "invalid",
+        "No file to import; known are contacts, tax_rates.",
+    )
+    assert [fault.file for fault in refused.value.fields] == [name for name in names if name.endswith("csv")]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40, "not UTF-8 text"),
+        (b"PK\x03\x04" + b"\0\n" * 400, "not text: control characters in the first line"),
+        ("uid,account_number\nc1,1\n".encode("utf-16"), "not UTF-8 text"),
+        (b"%PDF-1.4\n" + b"\xff\n,,\n" * 40, "expected a header; known columns are account_number, category,"),
+        (
+            b"account_number;category;percent\n1;user;5\n1;item;6\n",
+            "expected a header; commas are expected between columns, not semicolons; known columns are account",
+        ),
+    ],
+)
+def test_what_is_no_csv_at_all_is_one_fault_of_the_file(content, fault):
+    made = reading("tax_rates.csv", content)
+    assert list(made.rows("tax_rates")) == []
+    assert [described(found)[: len(fault) + 17] for found in made.faults] == [f"tax_rates.csv:1: {fault}"]
+
+
+def test_odd_signs_in_the_first_line_of_json_are_its_own_cells_concern():
+    rows, faults = read("contacts.jsonl", '{"uid": "c1", "account_number": "1", "name": "a\u200bb"}\n')
+    assert (rows[0]["name"], faults) == ("a\u200bb", [])
+    latin = '{"uid":"c1","account_number":"1","name":"é"}\n{"uid":"c2","account_number":"1"}\n'.encode("latin-1")
+    rows, faults = read("contacts.jsonl", latin)
+    assert ([row["uid"] for row in rows], faults) == (["c2"], ["contacts.jsonl:1: name: expected UTF-8, got \\udce9"])
+    assert read("contacts.jsonl", b"\x1f\x8b\x08\0\n" * 9)[1] == ["contacts.jsonl:1: not UTF-8 text"]
+
+
+def test_no_control_character_comes_through_a_message():
+    made = reading("contacts.csv", "uid,account_number,name\nc\x1b[31m,1,\nc\x1b[31m,1,\nc2,\x07,\nc3,1,\n")
+    for row in made.rows("contacts"):
+        made.refuse(row, "uid", f"there is no {row.values['uid']}\u202e")
+    messages = [fault.message for fault in made.faults]
+    assert "repeats c\\x1b[31m of contacts.csv:2" in messages
+    assert "there is no c\\x1b[31m\\u202e" in messages
+    assert all(message.isprintable() for message in messages)
+
+
+def test_one_fault_is_told_in_the_singular():
+    for count, told in ((1, "1 fault, nothing was imported"), (2, "2 faults, nothing was imported")):
+        made = reading("contacts.csv", "uid,account_number\n" + "c1\n" * count)
+        list(made.rows("contacts"))
+        with pytest.raises(Problem) as refused:
+            made.settle(partial=False)
+        assert str(refused.value) == told
 
 
 @settings(max_examples=60, deadline=None)

@@ -112,6 +112,21 @@ def test_a_folder_is_imported(command, tmp_path, own_world):
     assert own_world.rows("SELECT category FROM tax_rates") == [("user",)]
 
 
+def test_a_folder_with_nothing_to_import_exits_1_and_with_the_other_services_files_0(command, tmp_path):
+    nothing = "No file to import; known are client_overrides,"
+    code, out, err = command("import", tmp_path)
+    assert (code, out, err[: len(nothing)]) == (1, "", nothing)
+    (tmp_path / "companys.csv").write_text("account_number,name\n620547,Acme\n")
+    code, out, err = command("import", tmp_path)
+    assert (code, out) == (1, "")
+    assert "  companys.csv: passed over: no service imports a file of this name" in err.splitlines()
+    (tmp_path / "companies.csv").write_text("")
+    code, out, err = command("import", tmp_path)
+    assert (code, out) == (0, "")
+    assert "warning: companys.csv: passed over" in err
+    assert "warning: no file to import" in err
+
+
 def test_bad_rows_exit_1_and_partial_exits_3(command, tmp_path, own_world):
     (tmp_path / "tax_rates.csv").write_text("account_number,category,percent\n620547,user,x\n620547,item,5\n")
     code, out, err = command("import", tmp_path)

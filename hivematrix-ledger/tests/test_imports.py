@@ -246,8 +246,12 @@ def test_a_category_or_account_twice_is_a_bad_row(load):
 
 
 def test_faults_of_all_files_come_at_once_and_nothing_is_imported(world, load):
+    bad = {
+        "tax_rates.csv": "account_number,category,percent\n620547,user,x\n",
+        "line_items.csv": "account_number,x\n1,1\n",
+    }
     with pytest.raises(Problem) as error:
-        load(FILES | {"tax_rates.csv": "account_number,category,percent\n620547,user,x\n", "line_items.csv": "x\n1\n"})
+        load(FILES | bad)
     places = {(fault.file, fault.field) for fault in error.value.fields}
     assert {("tax_rates.csv", "percent"), ("line_items.csv", "x"), ("line_items.csv", "kind")} <= places
     assert all(world.rows(f"SELECT * FROM {table}") == [] for table in TABLES)
