@@ -6,6 +6,7 @@ from typing import Annotated
 from hivematrix_common.schemas import (
     NO_NUL,
     Account,
+    Accounts,
     DecimalText,
     Model,
     PageQuery,
@@ -32,7 +33,7 @@ class BulkQuery(PageQuery):
 class BillingInputsQuery(PageQuery):
     period: PeriodText
     limit: int = Field(500, ge=1, le=1000)
-    accounts: str = Field("", pattern=r"^([A-Za-z0-9]{1,32}(,[A-Za-z0-9]{1,32})*)?$", description="only these")
+    accounts: Accounts = Field("", description="only these")
 
 
 class PlanPath(Model):

@@ -312,3 +312,11 @@ def test_every_route_is_described(codex):
     described = codex.get("/api/openapi.json", None).json["paths"]
     assert {path.partition("?")[0].replace("620547", "{account_number}") for path in READS[:9]} <= set(described)
     assert "multipart/form-data" in described["/api/import"]["post"]["requestBody"]["content"]
+
+
+def test_a_list_that_names_no_accounts_is_refused_in_plain_words(codex):
+    problem = codex.get("/api/billing-inputs?period=2025-10&accounts=6/../x", "peer_service").json
+    assert (problem["code"], problem["detail"]) == (
+        "invalid",
+        "accounts: expected account numbers with commas between, got 6/../x",
+    )

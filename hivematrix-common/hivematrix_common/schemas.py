@@ -103,6 +103,9 @@ PeriodText = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^2[01][0-9]{2}-(0[1-9]|1[0-2])$", "description": "such as 2025-10"}),
 ]
 Account = Annotated[str, Field(pattern=ACCOUNT)]
+Accounts = Annotated[
+    str, spelled(r"^([A-Za-z0-9]{1,32}(,[A-Za-z0-9]{1,32})*)?$", "account numbers with commas between")
+]
 Year = Annotated[int, Field(ge=FIRST_YEAR, le=LAST_YEAR)]
 Month = Annotated[int, Field(ge=1, le=12)]
 
