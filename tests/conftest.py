@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from hivematrix_common.config import PORTS
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 SCRIPTS = {"scheduled_snapshots": ROOT / "hivematrix-archive" / "scheduled_snapshots.py"}
+POSTGRES_PORT = 5009
 READ_ALL = ("codex:read", "ledger:read", "archive:read", "helm:read")
 
 
@@ -112,8 +114,9 @@ class Mesh:
 
 
 def free_offset() -> int:
-    """An offset at which all ports of a mesh are free, PostgreSQL's included."""
-    return next(n for n in range(20_000, 40_000, 137) if all(is_free(port + n) for port in (*PORTS.values(), 5432)))
+    """An offset at which all ports of a mesh are free, PostgreSQL's included; runs side by side draw different ones."""
+    drawn = random.sample(range(15_000, 50_000, 50), 600)
+    return next(n for n in drawn if all(is_free(port + n) for port in (*PORTS.values(), POSTGRES_PORT)))
 
 
 def is_free(port: int) -> bool:
