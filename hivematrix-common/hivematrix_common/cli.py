@@ -69,7 +69,17 @@ def run(group: click.Group, arguments: list[str] | None = None) -> NoReturn:
         fail(f"database: {str(error.orig).strip().splitlines()[0]}")
     except ConfigError as error:
         fail("\n".join(error.faults), CONFIGURATION)
+    except OSError as error:
+        if not _of_home(error):
+            raise
+        fail(f"{error.filename}: {error.strerror}; HIVEMATRIX_HOME has to be a folder you may write to", CONFIGURATION)
     sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _of_home(error: OSError) -> bool:
+    """Whether it is about the home: the folder, one above it, or a file in it."""
+    home, path = home_path(), Path(str(error.filename))
+    return path.is_absolute() and (home.is_relative_to(path) or path.is_relative_to(home))
 
 
 def service_group(kind: type[Settings], create_app: Callable[[Any], Any], text: str) -> click.Group:

@@ -369,7 +369,8 @@ class _Loader:
 
     def _check_database(self, database: Database | None) -> None:
         where = f"{self.conf}: [database]"
-        if database is None or (("database", "url") not in self.found and database.host and database.name):
+        named = ("database", "url") not in self.found and database is not None and database.host and database.name
+        if database is None or named or not self.conf.exists():
             return
         try:
             normal_url(database.url)

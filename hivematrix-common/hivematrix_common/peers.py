@@ -163,7 +163,7 @@ class PeerClient:
             )
         except requests.RequestException as error:
             self._record("no_answer", failed=True)
-            raise PeerError(self.peer, f"no answer ({type(error).__name__})", retryable=True) from None
+            raise PeerError(self.peer, _silence(error), retryable=True) from None
         self._record(str(answer.status_code), failed=answer.status_code in _BROKEN)
         if answer.ok:
             return answer
@@ -215,3 +215,11 @@ class PeerClient:
             return [orjson.loads(line) for line in answer.content.split(b"\n") if line]
         except orjson.JSONDecodeError:
             raise PeerError(self.peer, "its answer is cut short or not JSON", retryable=True) from None
+
+
+def _silence(error: requests.RequestException) -> str:
+    if isinstance(error, requests.ConnectTimeout):
+        return "no answer, no connection in time"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    return "no answer, it cannot be reached or the connection was cut"

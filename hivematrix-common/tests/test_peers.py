@@ -109,4 +109,5 @@ def test_a_peer_that_is_away_is_told_by_name(client: PeerClient, codex: Any) -> 
     with pytest.raises(PeerError, match="codex: no answer") as caught:
         client.get("/x")
     assert caught.value.retryable
+    assert "cannot be reached" in caught.value.detail
     assert time.monotonic() - began < 5
