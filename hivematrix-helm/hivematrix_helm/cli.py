@@ -41,6 +41,8 @@ def init(
 ) -> int:
     """Make the home: confs, tokens between services, databases, schemas. Repeating it changes nothing.
 
+    Time zone and currency are chosen once: other ones than the confs have are refused.
+
     Example: hivematrix-helm init --public-url https://billing.example.com
     """
     path = cli.chosen_home(home)
@@ -65,14 +67,19 @@ def up(home: str | None, *, detach: bool, port_offset: int | None, quiet: bool) 
         cli.fail(supervisor.running_already(path), cli.LOCKED)
     moves = port_offset is not None and port_offset != instance.port_offset(path)
     if moves or not instance.initialized(path):
-        cli.say(f"Making {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        if not quiet:
+            cli.say(f"Making {path}")
         _initialize(path, Options(port_offset=port_offset))
     settings = cli.load_settings(HelmSettings, home)
     if detach:
         code, why = launching.detach(settings)
+        if code == cli.LOCKED:
+            cli.fail(why, code)
         if code:
             cli.fail(f"{why}\nThe mesh is down again; what was said: hivematrix-helm logs", code)
-        cli.say(_addresses(settings))
+        if not quiet:
+            cli.say(_addresses(settings))
         return cli.DONE
     with _faults_told():
         supervisor.supervise(settings, None if quiet else lambda: _tell_ready(settings))
@@ -128,8 +135,9 @@ def logs(service: str | None, *, follow: bool, lines: int, as_json: bool, home: 
     Example: hivematrix-helm logs ledger -f --level WARNING
     """
     path = cli.chosen_home(home)
-    wanted = services.log_filter(told["level"], told["trace"], told["since"])
-    names = services.log_names(path, service)
+    with _usage_told():
+        wanted = services.log_filter(told["level"], told["trace"], told["since"])
+        names = services.log_names(path, service)
     places = logfiles.ends(path, names)
     for entry in logfiles.last(path, places, wanted, lines, whole=bool(told["since"] or told["trace"])):
         _print_entry(entry, as_json=as_json)
@@ -144,10 +152,13 @@ def logs(service: str | None, *, follow: bool, lines: int, as_json: bool, home: 
 def env(home: str | None) -> int:
     """What psql needs, as lines for a shell; the passwords go into a file only you may read.
 
+    Where no psql is installed, the embedded one is put on PATH. Roles: <service>_user, and <service>_owner.
+
     Example: eval "$(hivematrix-helm env)"; psql -U archive_user -d archive_db
     """
     settings = cli.load_settings(HelmSettings, home)
-    urls = [Conf(settings.home, service).section("database").get("url") for service in SERVICES]
+    confs = [name for service in SERVICES for name in (f"{service}-owner", service)]
+    urls = [Conf(settings.home, name).section("database").get("url") for name in confs]
     known = [make_url(url) for url in urls if url]
     if not known:
         cli.fail(f"{settings.conf}: [database] url: missing", cli.CONFIGURATION)
@@ -179,12 +190,14 @@ def issue_token(name: str, scopes: tuple[str, ...], expires: str | None, home: s
     path = _initialized_home(home)
     try:
         until = after(expires, clock.now()) if expires else None
-        token = services.issue_token(path, name, scopes, until)
     except ValueError as error:
         cli.fail(f"--expires: {error}", cli.USAGE)
-    except Problem as problem:
-        cli.fail(problem.detail, cli.USAGE)
-    cli.say(f"{name} may {', '.join(sorted(set(scopes)))}; this is shown once:")
+    held = sum(row["caller"] == name for row in services.issued_tokens(path))
+    with _usage_told():
+        token = services.issue_token(path, name, scopes, until)
+    cli.say(f"{name} may {', '.join(sorted(set(scopes)))}. The token is the line on stdout, shown only now.")
+    if held:
+        cli.say(f"{name} had {held} before; this is one more. To take one away: hivematrix-helm tokens revoke ID")
     click.echo(token)
     return cli.DONE
 
@@ -239,6 +252,15 @@ def _initialized_home(home: str | None) -> Path:
 
 
 @contextmanager
+def _usage_told() -> Iterator[None]:
+    """An argument that makes no sense, said once."""
+    try:
+        yield
+    except Problem as problem:
+        cli.fail(problem.detail, cli.USAGE)
+
+
+@contextmanager
 def _faults_told() -> Iterator[None]:
     """What can go wrong outside, in a line and an exit code."""
     try:
@@ -247,7 +269,9 @@ def _faults_told() -> Iterator[None]:
         cli.fail(str(error), cli.LOCKED)
     except InitializeError as error:
         cli.fail(str(error), cli.CONFIGURATION if error.code == cli.CONFIGURATION else cli.FAILED)
-    except (ClusterError, PortsTakenError, TimeoutError) as error:
+    except PortsTakenError as error:
+        cli.fail(str(error), cli.CONFIGURATION)
+    except (ClusterError, TimeoutError) as error:
         cli.fail(str(error))
 
 
@@ -261,7 +285,8 @@ def _addresses(settings: HelmSettings) -> str:
 
 def _print_status(name: str, port: int, row: dict[str, Any], health: str) -> None:
     pid = f"pid {row['pid']}" if row["pid"] else ""
-    why = "; ".join(filter(None, [row.get("health_message"), row["why"]]))
+    ended = f"last time: {row['why']}" if row["why"] and row["status"] == "running" else row["why"]
+    why = "; ".join(filter(None, [row.get("health_message"), ended]))
     restarts = f"restarts {row['restarts']}" if row["restarts"] else ""
     click.echo(f"{name:9} {port:<6} {row['status']:9} {health:12} {pid:12} {restarts:12} {why}".rstrip())
 

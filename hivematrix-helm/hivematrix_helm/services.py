@@ -99,6 +99,8 @@ def issue_token(home: Path, name: str, scopes: Sequence[str], expires: datetime 
         raise _unacceptable("name", f"expected small letters, digits and hyphens, got {name!r}")
     if unknown := sorted(set(scopes) - set(tokens.SCOPES)):
         raise _unacceptable("scope", f"unknown {', '.join(unknown)}; known are {', '.join(tokens.SCOPES)}")
+    if expires and expires <= clock.now():
+        raise _unacceptable("expires", f"{clock.instant_text(expires)} is past")
     wanted = services_of(tuple(scopes))
     token = tokens.generate(name)
     for service, its in wanted.items():

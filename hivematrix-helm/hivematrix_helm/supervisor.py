@@ -145,11 +145,19 @@ def supervise(settings: HelmSettings, on_ready: Callable[[], None] | None = None
         except BlockingIOError:
             raise LockedError(running_already(home)) from None
         meshfile.clear_leftovers(home)
-        probes.refuse_taken_ports({name: probes.port_of(settings.peer_url(name)) for name in SERVICES})
+        probes.refuse_taken_ports(_ports(settings))
         _log_to(home / "logs" / "mesh.log")
         if on_ready:
             threading.Thread(target=on_ready, daemon=True).start()
         Supervisor(home, runners(settings)).run()
+
+
+def _ports(settings: HelmSettings) -> dict[str, int]:
+    """Where our processes will listen."""
+    ports = {name: probes.port_of(settings.peer_url(name)) for name in SERVICES}
+    if settings.postgres.embedded and database.stopped_clean(settings.home):
+        ports["PostgreSQL"] = settings.postgres.port
+    return ports
 
 
 def running_already(home: Path) -> str:

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -28,6 +29,8 @@ def made(home):
         conf.add("service", {"port": str(ports[service])})
         conf.add("services", {f"{name}_url": f"http://127.0.0.1:{port}" for name, port in ports.items()})
         conf.add("database", {"url": f"postgresql+psycopg2://{service}_user:a%3Ab@127.0.0.1:5999/{service}_db"})
+    owner = "postgresql+psycopg2://archive_owner:secret@127.0.0.1:5999/archive_db"
+    Conf(home, "archive-owner").add("database", {"url": owner})
     Conf(home, "helm").add("postgres", {"embedded": "yes", "port": "5999"})
     return home
 
@@ -58,6 +61,11 @@ def test_a_token_is_the_last_line_and_known_to_every_service_its_scopes_name(mad
     assert registrations(made, "codex") == []
 
 
+def test_one_more_token_for_a_name_is_said(made, command):
+    assert "one more" not in command("tokens", "issue", "demo", "--scope", "ledger:read")[2]
+    assert "demo had 1 before; this is one more" in command("tokens", "issue", "demo", "--scope", "ledger:read")[2]
+
+
 def test_tokens_are_listed_without_their_secrets_and_revoked_everywhere(made, command):
     token = command("tokens", "issue", "demo", "--scope", "ledger:read", "--scope", "codex:read")[1].strip()
     code, out, _ = command("tokens", "list", "--json")
@@ -79,6 +87,7 @@ def test_tokens_are_listed_without_their_secrets_and_revoked_everywhere(made, co
         (("demo", "--scope", "codex:everything"), "unknown codex:everything"),
         (("demo",), "Missing option '--scope'"),
         (("demo", "--scope", "codex:read", "--expires", "soon"), "expected a time such as"),
+        (("demo", "--scope", "codex:read", "--expires", "2020-01-01"), "expires: 2020-01-01T00:00:00Z is past"),
     ],
 )
 def test_a_token_that_makes_no_sense_is_a_usage_error(made, command, arguments, words):
@@ -98,7 +107,15 @@ def test_a_service_s_name_revokes_nothing_its_token_s_id_does(made, command):
 @pytest.mark.parametrize("words", [("status",), ("env",), ("tokens", "list")])
 def test_a_home_never_set_up_is_a_configuration_fault(home, command, words):
     code, _, err = command(*words)
-    assert (code, "hivematrix-helm init" in err) == (78, True)
+    assert (code, "hivematrix-helm init" in err, len(err.splitlines())) == (78, True, 1)
+
+
+@pytest.mark.parametrize("words", [("status",), ("up",), ("init",), ("down",), ("up", "--detach")])
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_a_home_that_cannot_be_used_is_a_configuration_fault_in_one_line(tmp_path, command, where, words):
+    (tmp_path / "file").write_text("")
+    code, _, err = command(*words, "--home", str(tmp_path / where))
+    assert (code, len(err.splitlines())) == (78, 1)
 
 
 def test_status_says_what_is_not_ready_and_exits_1(made, command):
@@ -115,6 +132,28 @@ def test_status_exits_0_when_all_are_ready(made, command, monkeypatch):
     assert command("status")[0] == 0
 
 
+def test_status_tells_an_earlier_end_from_what_is_now(made, command, monkeypatch):
+    monkeypatch.setattr(probes, "fault", lambda _url: "")
+    unit = {"state": "running", "restarts": 1, "why": "killed by signal 9", "pid": None, "since": None}
+    meshfile.write(made, meshfile.Mesh(identify(os.getpid()), "2025-11-01T00:00:00Z", {"ledger": unit}))
+    [line] = [line for line in command("status")[1].splitlines() if line.startswith("ledger")]
+    assert line.endswith("last time: killed by signal 9")
+
+
+def test_up_detached_names_no_addresses_when_it_is_to_be_quiet(made, command, monkeypatch):
+    monkeypatch.setattr(launching, "detach", lambda _settings: (0, ""))
+    assert command("up", "--detach", "--quiet") == (0, "", "")
+    assert "ready" in command("up", "--detach")[2]
+
+
+def test_what_the_configuration_keeps_from_starting_exits_78(made, command, monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", probes.port_of(HelmSettings.load(made, environ={}, folder=made).services.ledger_url)))
+        other.listen()
+        code, _, err = command("up")
+    assert (code, "in use by another program" in err) == (78, True)
+
+
 def test_env_is_for_a_shell_and_its_password_file_is_private(made, command):
     code, out, _ = command("env")
     script = out + "\nprintf '%s %s %s' $PGHOST $PGPORT $PGPASSFILE"
@@ -122,7 +161,9 @@ def test_env_is_for_a_shell_and_its_password_file_is_private(made, command):
     passwords = made / "run" / "pgpass"
     assert (code, shown) == (0, ["127.0.0.1", "5999", str(passwords)])
     assert stat.S_IMODE(passwords.stat().st_mode) == 0o600
-    assert "127.0.0.1:5999:archive_db:archive_user:a\\:b\n" in passwords.read_text()
+    rows = passwords.read_text().splitlines()
+    assert "127.0.0.1:5999:archive_db:archive_user:a\\:b" in rows
+    assert "127.0.0.1:5999:archive_db:archive_owner:secret" in rows
 
 
 def test_a_second_up_exits_75_and_names_the_first(made, command):
@@ -139,13 +180,21 @@ def test_two_ups_at_once_are_kept_apart_by_a_lock(made):
 
 
 def test_a_port_in_use_is_named_before_anything_starts(made):
-    import socket
-
     settings = HelmSettings.load(made, environ={}, folder=made)
     with socket.socket() as other:
         other.bind(("127.0.0.1", probes.port_of(settings.services.ledger_url)))
         other.listen()
         with pytest.raises(probes.PortsTakenError, match=r"ledger's port [0-9]+: in use"):
+            supervisor.supervise(settings)
+
+
+def test_the_port_of_postgresql_is_looked_at_too(made):
+    Conf(made, "helm").add("postgres", {"port": str(free_port())}, force=True)
+    settings = HelmSettings.load(made, environ={}, folder=made)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", settings.postgres.port))
+        other.listen()
+        with pytest.raises(probes.PortsTakenError, match=r"PostgreSQL's port [0-9]+: in use"):
             supervisor.supervise(settings)
 
 
@@ -171,7 +220,15 @@ def test_logs_are_shown_for_people_and_for_programs(made, command):
     assert (code, out.splitlines()[0]) == (0, "2025-11-01 12:00:00 ledger   WARNING  slow ms=7")
     rows = [json.loads(line) for line in command("logs", "--json", "--level", "error")[1].splitlines()]
     assert [row["message"] for row in rows] == ["Traceback"]
-    assert command("logs", "nexus")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("nexus",), "There is no log of nexus"), (("--since", "rubbish"), "expected a time such as")],
+)
+def test_what_logs_cannot_show_is_a_usage_error_said_once(made, command, arguments, words):
+    code, _, err = command("logs", *arguments)
+    assert (code, err.count(words)) == (2, 1)
 
 
 def test_following_shows_what_is_written_later_and_survives_a_file_begun_anew(made):

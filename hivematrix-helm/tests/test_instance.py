@@ -2,6 +2,7 @@
 
 import configparser
 import shutil
+import socket
 from contextlib import nullcontext
 
 import psycopg2
@@ -14,6 +15,7 @@ from hivematrix_helm.domain.mesh import GRANTS, SERVICES
 from hivematrix_helm.system import database, instance, meshfile, processes
 from hivematrix_helm.system.confs import Conf, registrations
 from hivematrix_helm.system.instance import InitializeError, Options, initialize
+from hivematrix_helm.system.probes import PortsTakenError
 
 pytestmark = pytest.mark.mesh
 
@@ -138,7 +140,7 @@ def test_ports_move_together_and_stay_moved(without_server, monkeypatch):
     base_port = free_port() - 100
     monkeypatch.setattr(instance, "POSTGRES_PORT", base_port)
     initialize(home, Options(port_offset=100))
-    initialize(home, Options(timezone="Europe/Berlin"))
+    initialize(home, Options(timezone="UTC"))
     assert instance.port_offset(home) == 100
     for name, port in {"codex": 5110, "ledger": 5111, "archive": 5112, "helm": 5104}.items():
         assert Conf(home, name).section("service")["port"] == str(port)
@@ -168,6 +170,18 @@ def test_time_zone_and_currency_are_the_same_everywhere(without_server):
     assert Billing().currency == "USD"
 
 
+def test_time_zone_and_currency_are_chosen_once(without_server):
+    home = without_server
+    initialize(home, Options(timezone="Europe/Berlin"))
+    before = confs(home)
+    with pytest.raises(ConfigError) as refused:
+        initialize(home, Options(timezone="UTC", currency="EUR"))
+    assert all(words in fault for words, fault in zip(("Europe/Berlin", "USD"), refused.value.faults, strict=True))
+    assert all("edit it in the conf of every service" in fault for fault in refused.value.faults)
+    initialize(home, Options(timezone="Europe/Berlin", currency="USD"))
+    assert confs(home) == before
+
+
 def test_bad_options_are_refused_all_at_once_and_before_anything_is_written(without_server):
     home = without_server
     with pytest.raises(ConfigError) as refused:
@@ -192,6 +206,14 @@ def test_a_home_with_its_own_server_is_not_pointed_elsewhere(without_server):
     initialize(home, Options())
     with pytest.raises(ConfigError, match="has a PostgreSQL of its own"):
         initialize(home, Options(admin_url="postgresql://postgres@db.example.com/postgres"))
+
+
+def test_a_taken_port_of_postgresql_is_named_before_it_starts(home):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", instance.POSTGRES_PORT))
+        other.listen()
+        with pytest.raises(PortsTakenError, match=rf"PostgreSQL's port {instance.POSTGRES_PORT}: in use"):
+            initialize(home, Options())
 
 
 def test_a_step_that_fails_is_named_with_its_words(tmp_path, monkeypatch):

@@ -239,7 +239,7 @@ def test_up_detached_says_why_a_service_will_not_start_and_leaves_nothing(mesh):
     good = conf.read_text()
     try:
         conf.write_text(good.replace("port = ", "prot = "))
-        done = mesh.command("up", "--detach", allowed=(1,))
+        done = mesh.command("up", "--detach", allowed=(78,))
         assert "ledger will not start" in done.stderr
         assert "[service] prot: unknown key" in done.stderr
         assert mesh.processes() == []

@@ -14,6 +14,11 @@ def embedded(home: Path, port: int) -> Cluster:
     return Cluster(home / "postgres" / "data", port, log=home / "logs" / "postgres.log")
 
 
+def stopped_clean(home: Path) -> bool:
+    """Whether no server of this home can still be at its port: one that was killed left its pid file."""
+    return not (home / "postgres" / "data" / "postmaster.pid").exists()
+
+
 class PostgresProcess:
     """The embedded server, as the supervisor starts and follows it."""
 

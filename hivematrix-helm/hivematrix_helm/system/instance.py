@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 
 from hivematrix_helm.config import POSTGRES_PORT
 from hivematrix_helm.domain.mesh import GRANTS, SERVICES, log_origin
-from hivematrix_helm.system import database, meshfile, processes
+from hivematrix_helm.system import database, meshfile, probes, processes
 from hivematrix_helm.system.confs import Conf, registrations
 
 STEP_SECONDS = 300
@@ -55,6 +55,7 @@ def port_offset(home: Path) -> int:
 def initialize(home: Path, options: Options) -> None:
     """Make or mend the home. Repeating it changes nothing; a run cut short is completed by the next."""
     _check(options)
+    _refuse_change(home, options)
     for folder in ("instance", "logs", "run"):
         (home / folder).mkdir(parents=True, exist_ok=True)
         (home / folder).chmod(0o700)
@@ -86,6 +87,23 @@ def _check(options: Options) -> None:
             convert(kind, text or "", name) if text is not None else None
         except ValueError as error:
             faults.append(f"--{name.replace('_', '-')}: {error}")
+    if faults:
+        raise ConfigError(faults)
+
+
+def _refuse_change(home: Path, options: Options) -> None:
+    """Bills were made with what is configured: a person changes that knowingly, in every conf."""
+    faults = []
+    for name, value in (("timezone", options.timezone), ("currency", options.currency)):
+        there = {
+            conf: conf.section("billing").get(name, value) for conf in (Conf(home, service) for service in SERVICES)
+        }
+        if differing := [conf for conf, known in there.items() if known != value and value]:
+            first = differing[0]
+            faults.append(
+                f"{first.path}: [billing] {name} is {there[first]}, and `init` changes no home to {value}; edit it in "
+                "the conf of every service, then run: hivematrix-helm down; hivematrix-helm up --detach"
+            )
     if faults:
         raise ConfigError(faults)
 
@@ -171,6 +189,8 @@ def _administrator(home: Path, server: URL, options: Options, *, embedded: bool)
     if mesh and mesh.running:
         yield cluster.admin_url
         return
+    if database.stopped_clean(home):
+        probes.refuse_taken_ports({"PostgreSQL": cluster.port})
     with cluster:
         yield cluster.admin_url
 

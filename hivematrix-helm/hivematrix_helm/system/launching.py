@@ -1,12 +1,15 @@
 """A supervisor in the background: started, waited for until its mesh is ready, ended."""
 
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain.mesh import SERVICES
-from hivematrix_helm.domain.unit import State
+from hivematrix_helm.domain.unit import REFUSED_EXIT, State
 from hivematrix_helm.system import meshfile, probes, processes
 
 READY_SECONDS = 90.0
@@ -19,26 +22,33 @@ def detach(settings: HelmSettings) -> tuple[int, str]:
     log = settings.home / "logs" / "mesh.log"
     log.touch(mode=0o600)
     told = log.stat().st_size
+    with _sigterm_as_interrupt():
+        process = _launch(settings.home, log)
+        try:
+            why = wait_ready(settings, process)
+        except BaseException:
+            process.terminate()
+            process.wait(DOWN_SECONDS)
+            raise
+    if not why:
+        return 0, ""
+    code = REFUSED_EXIT if _refused(settings.home) else 1
+    process.terminate()
+    ended = process.wait(DOWN_SECONDS)
+    return ended or code, why if ended == 0 else _words(log, told) or why
+
+
+def _launch(home: Path, log: Path) -> "subprocess.Popen[bytes]":
     with log.open("ab") as file:
-        process = subprocess.Popen(
-            processes.command("helm", "up", "--quiet", "--home", str(settings.home)),
+        return subprocess.Popen(
+            processes.command("helm", "up", "--quiet", "--home", str(home)),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
-            env=processes.environment(settings.home),
+            env=processes.environment(home),
             cwd="/",
             start_new_session=True,
         )
-    try:
-        why = wait_ready(settings, process)
-    except BaseException:
-        process.terminate()
-        raise
-    if not why:
-        return 0, ""
-    process.terminate()
-    code = process.wait(DOWN_SECONDS)
-    return code or 1, why if process.returncode == 0 else _words(log, told) or why
 
 
 def wait_ready(settings: HelmSettings, process: "subprocess.Popen[bytes] | None" = None) -> str:
@@ -90,6 +100,21 @@ def _hopeless(home: Path) -> str:
         if unit["failures"] >= HOPELESS:
             return f"{name} does not stay up: {unit['why']}"
     return ""
+
+
+def _refused(home: Path) -> bool:
+    mesh = meshfile.read(home)
+    return mesh is not None and any(unit["state"] == State.REFUSED for unit in mesh.units.values())
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """So that who is told to end takes along the supervisor it started."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _words(log: Path, told: int) -> str:
