@@ -9,7 +9,7 @@ from typing import Any
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
 
-PAGE = 500
+PAGE = 375
 MOST_RETRIES = 24
 MOST_ERRORS_SHOWN = 100
 DONE, FAILED, PART = 0, 1, 3

@@ -23,6 +23,10 @@ from hivematrix_helm.system.confs import Conf, registrations
 STEP_SECONDS = 300
 
 
+# A month close has three pages on their way: with four threads the services that close would keep others waiting.
+CLOSING, CLOSING_THREADS = ("codex", "ledger", "archive"), "6"
+
+
 class InitializeError(Exception):
     """A step failed; the text names it and says why, `code` is the exit code of its command."""
 
@@ -147,6 +151,8 @@ def _write_conf(home: Path, service: str, options: Options) -> None:
     conf, moved = Conf(home, service), options.port_offset is not None
     offset = port_offset(home) if options.port_offset is None else options.port_offset
     conf.add("service", {"port": str(PORTS[service] + offset)}, force=moved)
+    if service in CLOSING:
+        conf.add("service", {"threads": CLOSING_THREADS})
     if options.public_url:
         conf.add("service", {"url": f"{options.public_url.rstrip('/')}/{service}"}, force=True)
     urls = {f"{name}_url": f"http://127.0.0.1:{PORTS[name] + offset}" for name in SERVICES}
