@@ -93,9 +93,9 @@ def test_a_job_goes_on_where_it_stopped():
     assert left_to_do(accounts, [*first, (2, PASSING)], 2) == ["4", "5"]
 
 
-def test_pages_hold_500_and_lose_nobody():
+def test_pages_hold_375_and_lose_nobody():
     accounts = [str(number) for number in range(1201)]
-    assert [len(page) for page in pages(accounts)] == [500, 500, 201]
+    assert [len(page) for page in pages(accounts)] == [375, 375, 375, 76]
     assert [account for page in pages(accounts) for account in page] == accounts
     assert pages([]) == []
 
