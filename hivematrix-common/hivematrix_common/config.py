@@ -314,7 +314,7 @@ class _Loader:
     def _take_dotenv(self, name: str, text: str, where: str) -> None:
         if name in DOTENV_SCOPES:
             if text in PLACEHOLDERS:
-                self.faults.append(f"{where}: is the guide's placeholder; run: hivematrix-helm tokens issue")
+                self.faults.append(f"{where}: is the guide's example text; run: hivematrix-helm tokens issue")
             elif len(text) < SHORTEST_TOKEN:
                 self.faults.append(f"{where}: expected {SHORTEST_TOKEN} characters or more")
         elif name == "SERVICE_NAME":

@@ -111,7 +111,7 @@ def test_unknown_variables_and_a_debugger_are_refused(load: Callable[..., Any]) 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("SERVICE_TOKEN=your-service-secret-token", "the guide's placeholder"),
+        ("SERVICE_TOKEN=your-service-secret-token", "the guide's example text"),
         ("ADMIN_TOKEN=short", "32 characters or more"),
         ("SERVICE_NAME=ledger", "expected toy"),
         ("SECRET_KEY=x", "unknown key"),
