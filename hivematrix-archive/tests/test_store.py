@@ -72,24 +72,24 @@ def test_every_year_a_period_may_have_has_its_partition(archive, rows):
         assert rows("SELECT billing_year FROM archive_data.bodies WHERE billing_year = :year", year=year) == [(year,)]
 
 
-def refused(statement, why, **values):
+def check_refused(statement, why, **values):
     with pytest.raises(Exception, match=why), session().begin_nested():
         session().execute(text(statement), values)
 
 
 def test_a_schedule_that_makes_no_sense_is_refused_in_sql_too(archive):
     for column, value in (("id", 2), ("day_of_month", 0), ("day_of_month", 32), ("hour", -1), ("hour", 24)):
-        refused(f"UPDATE scheduled_snapshots SET {column} = :value", "check constraint", value=value)
-    refused("UPDATE scheduled_snapshots SET account_numbers = '\"x\"'", "check constraint")
+        check_refused(f"UPDATE scheduled_snapshots SET {column} = :value", "check constraint", value=value)
+    check_refused("UPDATE scheduled_snapshots SET account_numbers = '\"x\"'", "check constraint")
 
 
 def test_the_services_role_changes_and_removes_nothing_sealed(archive):
     for table, column in KEPT.items():
         for change in CHANGES:
-            refused(change.format(table, column), "permission denied")
+            check_refused(change.format(table, column), "permission denied")
     for table in ("scheduled_snapshots", "snapshot_jobs"):
-        refused(f"DELETE FROM {table}", "permission denied")
-        refused(f"TRUNCATE {table}", "permission denied")
+        check_refused(f"DELETE FROM {table}", "permission denied")
+        check_refused(f"TRUNCATE {table}", "permission denied")
 
 
 def test_the_owner_needs_a_deliberate_act(own_archive, seal, sealing_request):

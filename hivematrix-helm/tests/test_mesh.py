@@ -62,7 +62,7 @@ class Mesh:
         return [p for p in psutil.process_iter(["cwd"]) if (p.info["cwd"] or "").startswith(str(self.home))]
 
     def await_ready(self, seconds, *names):
-        await_(lambda: not any(probes.fault(self.url(name)) for name in names or SERVICES), seconds)
+        assert_soon(lambda: not any(probes.fault(self.url(name)) for name in names or SERVICES), seconds)
 
 
 def free_offset():
@@ -76,7 +76,7 @@ def free_offset():
     raise AssertionError
 
 
-def await_(condition, seconds):
+def assert_soon(condition, seconds):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -119,7 +119,7 @@ def test_the_second_time_it_is_up_in_a_few_seconds(mesh):
 def test_a_killed_service_is_back_within_five_seconds(mesh, service):
     pid = mesh.unit(service)["pid"]
     os.kill(pid, signal.SIGKILL)
-    await_(lambda: mesh.unit(service)["pid"] not in {pid, None} and not probes.fault(mesh.url(service)), 5)
+    assert_soon(lambda: mesh.unit(service)["pid"] not in {pid, None} and not probes.fault(mesh.url(service)), 5)
 
 
 def connect(mesh, service, role="owner"):
@@ -133,7 +133,7 @@ def connect(mesh, service, role="owner"):
             found.append(psycopg2.connect(url))
         return found
 
-    await_(attempt, 10)
+    assert_soon(attempt, 10)
     found[0].autocommit = True
     return found[0]
 
@@ -142,7 +142,7 @@ def test_a_killed_postgres_is_back_with_what_was_committed(mesh):
     with closing(connect(mesh, "helm")) as connection:
         connection.cursor().execute("CREATE TABLE kept AS SELECT 42 AS answer")
     os.kill(mesh.unit("postgres")["pid"], signal.SIGKILL)
-    await_(lambda: mesh.unit("postgres")["restarts"] > 0, 5)
+    assert_soon(lambda: mesh.unit("postgres")["restarts"] > 0, 5)
     with closing(connect(mesh, "helm")) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT answer FROM kept")
         assert cursor.fetchall() == [(42,)]
@@ -161,7 +161,7 @@ def test_used_up_connections_are_said_and_survived(mesh):
         return "slots" in probes.fault(mesh.url("codex"))
 
     try:
-        await_(codex_finds_none, 10)
+        assert_soon(codex_finds_none, 10)
         assert mesh.call("GET", "helm", "/api/services/status", token).status_code == 200
     finally:
         for connection in taken:
@@ -175,7 +175,7 @@ def test_a_killed_database_backend_costs_at_most_fifteen_seconds(mesh):
     server = psutil.Process(mesh.unit("postgres")["pid"])
     [backend, *_] = [child for child in server.children() if "codex_user" in " ".join(child.cmdline())]
     backend.kill()
-    await_(lambda: mesh.call("GET", "codex", "/api/companies", token).status_code == 200, 15)
+    assert_soon(lambda: mesh.call("GET", "codex", "/api/companies", token).status_code == 200, 15)
     assert mesh.unit("postgres")["pid"] == server.pid
 
 
@@ -185,7 +185,7 @@ def test_a_frozen_postgres_makes_services_unready_and_their_health_stays_quick(m
     for process in frozen:
         process.suspend()
     try:
-        await_(lambda: requests.get(mesh.url("codex") + "/readyz", timeout=2).status_code == 503, 15)
+        assert_soon(lambda: requests.get(mesh.url("codex") + "/readyz", timeout=2).status_code == 503, 15)
         began = time.monotonic()
         assert requests.get(mesh.url("codex") + "/health", timeout=2).status_code == 503
         assert time.monotonic() - began < 0.1
@@ -200,7 +200,7 @@ def test_an_operator_restarts_a_service_over_http(mesh):
     token = mesh.token("helm:operate", "helm:read")
     pid = mesh.unit("codex")["pid"]
     assert mesh.call("POST", "helm", "/api/services/codex/restart", token).json()["success"]
-    await_(lambda: mesh.unit("codex")["pid"] not in {pid, None}, 10)
+    assert_soon(lambda: mesh.unit("codex")["pid"] not in {pid, None}, 10)
     mesh.await_ready(10, "codex")
     told = mesh.call("GET", "helm", "/api/services/codex/status", token).json()
     assert (told["pid"], told["health"]) == (mesh.unit("codex")["pid"], "healthy")
@@ -209,7 +209,7 @@ def test_an_operator_restarts_a_service_over_http(mesh):
 def test_a_stopped_service_stays_down_until_it_is_started(mesh):
     token = mesh.token("helm:operate")
     mesh.call("POST", "helm", "/api/services/codex/stop", token)
-    await_(lambda: mesh.unit("codex")["state"] == "stopped", 10)
+    assert_soon(lambda: mesh.unit("codex")["state"] == "stopped", 10)
     time.sleep(1.5)
     assert "codex     " in mesh.command("status", allowed=(1,)).stdout
     assert mesh.unit("codex")["state"] == "stopped"
@@ -224,7 +224,7 @@ def test_a_typo_in_a_conf_is_named_and_mended_without_a_new_mesh(mesh):
     try:
         conf.write_text(good.replace("port = ", "prot = "))
         mesh.call("POST", "helm", "/api/services/codex/restart", token)
-        await_(lambda: mesh.unit("codex")["state"] == "refused", 15)
+        assert_soon(lambda: mesh.unit("codex")["state"] == "refused", 15)
         assert "[service] prot: unknown key" in mesh.command("status", allowed=(1,)).stdout
         assert "prot: unknown key" in mesh.call("GET", "helm", "/api/services/codex/status", token).json()["why"]
     finally:
@@ -253,10 +253,10 @@ def test_a_token_is_live_and_dead_within_two_seconds(mesh):
         return lambda: mesh.call("GET", "codex", "/api/companies", token).status_code == wanted
 
     token = mesh.token("codex:read")
-    await_(answers(200), 2)
+    assert_soon(answers(200), 2)
     assert mesh.call("POST", "codex", "/api/import", token).status_code == 403
     mesh.command("tokens", "revoke", token.split("_")[2])
-    await_(answers(401), 2)
+    assert_soon(answers(401), 2)
 
 
 def test_peers_may_do_what_they_were_granted_and_no_more(mesh):
@@ -275,7 +275,7 @@ def test_psql_finds_its_way_by_what_env_prints(mesh):
 def test_logs_show_one_request_s_way(mesh):
     trace = "ab" * 16
     requests.get(mesh.url("codex") + "/api/companies", headers={"traceparent": f"00-{trace}-{'1' * 16}-01"}, timeout=5)
-    await_(lambda: "401" in mesh.command("logs", "--trace", trace).stdout, 5)
+    assert_soon(lambda: "401" in mesh.command("logs", "--trace", trace).stdout, 5)
 
 
 def test_two_meshes_live_side_by_side(mesh, tmp_path):
@@ -297,7 +297,7 @@ def test_two_meshes_live_side_by_side(mesh, tmp_path):
 def test_killing_the_supervisor_leaves_nothing_and_the_next_up_works(mesh):
     supervisor = meshfile.read(mesh.home).supervisor
     os.kill(supervisor.pid, signal.SIGKILL)
-    await_(lambda: mesh.processes() == [], 25)
+    assert_soon(lambda: mesh.processes() == [], 25)
     mesh.command("up", "--detach")
 
 
@@ -322,7 +322,7 @@ def test_any_order_of_starting_ends_in_a_ready_mesh(stopped, order):
         for name in order:
             found[name].launch()
             time.sleep(0.3)
-        await_(lambda: not any(probes.fault(settings.peer_url(name)) for name in SERVICES), 30)
+        assert_soon(lambda: not any(probes.fault(settings.peer_url(name)) for name in SERVICES), 30)
         assert [name for name in SERVICES if found[name].exit_code() is not None] == []
     finally:
         for name in [*SERVICES, "postgres"]:

@@ -134,13 +134,13 @@ Supervisor(Path(sys.argv[1]), {name: stand_in(name) for name in ("codex", "ledge
 @pytest.fixture
 def process(folder):
     started = subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder)])
-    wait_for(lambda: (mesh := meshfile.read(folder)) and all(u["pid"] for u in mesh.units.values()) and mesh.units)
+    assert_soon(lambda: (mesh := meshfile.read(folder)) and all(u["pid"] for u in mesh.units.values()) and mesh.units)
     yield started
     started.kill()
     started.wait()
 
 
-def wait_for(condition, seconds=10.0):
+def assert_soon(condition, seconds=10.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -164,13 +164,13 @@ def test_killing_the_supervisor_takes_its_services_along(process, folder):
     children = identities(folder)
     process.kill()
     process.wait()
-    wait_for(lambda: not any(child.find() for child in children))
+    assert_soon(lambda: not any(child.find() for child in children))
 
 
 def test_the_control_socket_answers_and_says_when_nobody_listens(process, folder):
     answer = control.ask(folder / "run", {"do": "stop", "service": "codex"})
     assert answer["state"] == "stopping"
-    wait_for(lambda: meshfile.read(folder).units["codex"]["state"] == "stopped")
+    assert_soon(lambda: meshfile.read(folder).units["codex"]["state"] == "stopped")
     process.terminate()
     process.wait(10)
     with pytest.raises(control.NoSupervisorError):
