@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 import requests
 from hivematrix_common.conffile import read
-from hivematrix_common.config import PORTS
+from hivematrix_common.config import PORTS, SERVICES
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -102,7 +102,7 @@ class Mesh:
 
     def wait_ready(self, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
-        while not all(self.is_ready(service) for service in PORTS):
+        while not all(self.is_ready(service) for service in SERVICES):
             assert time.monotonic() < deadline, self.run("hivematrix-helm", "status", code=None).stdout
             time.sleep(0.1)
 
@@ -116,7 +116,9 @@ class Mesh:
 def free_offset() -> int:
     """An offset at which all ports of a mesh are free, PostgreSQL's included; runs side by side draw different ones."""
     drawn = random.sample(range(9_000, 27_000, 40), 400)
-    return next(n for n in drawn if all(is_free(port + n) for port in (*PORTS.values(), POSTGRES_PORT)))
+    return next(
+        n for n in drawn if all(is_free(port + n) for port in (*map(PORTS.__getitem__, SERVICES), POSTGRES_PORT))
+    )
 
 
 def is_free(port: int) -> bool:
