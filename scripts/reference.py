@@ -16,7 +16,7 @@ from hivematrix_common.auth import scope_of
 from hivematrix_common.config import DOTENV_SCOPES, PORTS, SERVICES, Settings, section_types
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.errors import CODES
-from hivematrix_common.tokens import SCOPES
+from hivematrix_common.domain.roles import SCOPES
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 SOURCES = """

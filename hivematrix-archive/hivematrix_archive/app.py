@@ -1,7 +1,10 @@
 """Archive's composition root."""
 
+from hivematrix_common import audit_feed
 from hivematrix_common.database import init_database
 from hivematrix_common.health import init_health
+from hivematrix_common.peers import PeerSource
+from hivematrix_common.sessions import init_sessions
 from hivematrix_common.web import App, new_app
 
 from hivematrix_archive.config import ArchiveSettings
@@ -14,9 +17,11 @@ from hivematrix_archive.store.outside import Outside
 def create_app(settings: ArchiveSettings | None = None) -> App:
     settings = settings or ArchiveSettings.load()
     app = new_app(settings, __package__, "HiveMatrix Archive")
+    init_sessions(app, PeerSource(settings))
     app.extensions["hivematrix_outside"] = Outside(settings.home)
     init_database(app, db, settings)
     init_health(app, peers=("codex", "ledger"))
     app.register_api(api)
+    app.register_api(audit_feed.api)
     app.register_api(log.make_api(public=settings.log.public_log))
     return app

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hivematrix_common.config import Settings, key, section
+from hivematrix_common.config import Settings
+from hivematrix_common.sections import key, section
 
 
 @dataclass(frozen=True, kw_only=True)

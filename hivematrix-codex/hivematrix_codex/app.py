@@ -1,7 +1,10 @@
 """Codex's composition root."""
 
+from hivematrix_common import audit_feed
 from hivematrix_common.database import init_database
 from hivematrix_common.health import init_health
+from hivematrix_common.peers import PeerSource
+from hivematrix_common.sessions import init_sessions
 from hivematrix_common.web import App, new_app
 
 from hivematrix_codex.config import CodexSettings
@@ -12,7 +15,9 @@ from hivematrix_codex.routes.api import api
 def create_app(settings: CodexSettings | None = None) -> App:
     settings = settings or CodexSettings.load()
     app = new_app(settings, __package__, "HiveMatrix Codex")
+    init_sessions(app, PeerSource(settings))
     init_database(app, db, settings)
     init_health(app)
     app.register_api(api)
+    app.register_api(audit_feed.api)
     return app

@@ -1,10 +1,38 @@
 """Instance conf files: read without interpolation (`%` is literal), changed one section at a time, whole and 0600."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from configparser import RawConfigParser
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from hivematrix_common.durable import file_lock, write_file
+
+T = TypeVar("T")
+
+
+class Watched(Generic[T]):
+    """What was read from a file, read again whenever the file changes."""
+
+    def __init__(self, path: Path, read_again: Callable[[], T]) -> None:
+        self._path, self._read_again = path, read_again
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._known: T | None = None
+
+    def value(self) -> T:
+        with self._lock:
+            stamp = self._file_stamp()
+            if self._known is None or stamp != self._stamp:
+                self._known, self._stamp = self._read_again(), stamp
+            return self._known
+
+    def _file_stamp(self) -> tuple[int, int, int]:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return (0, 0, 0)
+        return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def read(path: Path) -> RawConfigParser:

@@ -8,6 +8,8 @@ that declaration is the parser, the check and the reference (docs/reference/conf
 import configparser
 import dataclasses
 import importlib.util
+import ipaddress
+import logging
 import os
 import stat
 from collections.abc import Mapping
@@ -15,13 +17,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast, get_type_hints
-from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hivematrix_common import clock, conffile, tokens
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.money import parse_currency
+from hivematrix_common.domain.roles import SCOPES
+from hivematrix_common.domain.session import parse_keys
 from hivematrix_common.dotenv import read_dotenv
+from hivematrix_common.sections import (
+    Billing,
+    Database,
+    Metrics,
+    Pages,
+    Service,
+    Services,
+    Sessions,
+    normal_url,
+    section,
+)
 from hivematrix_common.tokens import Registration
 
 SERVICES = ("codex", "ledger", "archive", "helm")
@@ -51,6 +65,7 @@ _DOTENV_KEYS = {
     "HELM_URL": ("services", "helm_url"),
 }
 _DOTENV_UNUSED = ("FLASK_APP", "FLASK_ENV")
+_log = logging.getLogger("hivematrix.config")
 _TRUE, _FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
 
@@ -60,72 +75,6 @@ class ConfigError(Exception):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
-
-
-def key(default: Any = dataclasses.MISSING, text: str = "", *, secret: bool = False) -> Any:
-    """One key of a section. A secret one may also be given as `<key>_file` and is never shown."""
-    return field(default=default, metadata={"text": text, "secret": secret})
-
-
-def section(kind: type[Any]) -> Any:
-    return field(default_factory=kind)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Service:
-    port: int = key(
-        0, "TCP port to listen on; 0 means the service's own (codex 5010, ledger 5011, archive 5012, helm 5004)"
-    )
-    bind: str = key("127.0.0.1", "address to listen on")
-    url: str = key("", "address at which people reach the service, when a proxy stands in front")
-    threads: int = key(4, "worker threads; one fewer may be in database work at a time")
-    connection_limit: int = key(1000, "open connections at a time")
-    channel_timeout: int = key(20, "seconds an idle or dripping connection is kept")
-    drain_seconds: int = key(20, "seconds running requests get to finish after SIGTERM")
-    log_level: str = key("INFO", "DEBUG, INFO, WARNING or ERROR")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Database:
-    url: str = key("", "postgresql://user:password@host:port/name of the service's role", secret=True)
-    host: str = key("", "server, when `url` is not given")
-    port: int = key(5432, "server's port")
-    name: str = key("", "database")
-    user: str = key("", "role")
-    password: str = key("", "the role's password", secret=True)
-    statement_timeout_ms: int = key(15000, "a statement longer than this is cancelled")
-    pool_wait_ms: int = key(2000, "how long a request waits for a connection")
-
-    @property
-    def sqlalchemy_url(self) -> str:
-        """The address with the driver spelled out: a bare postgresql:// means another driver in later releases."""
-        if self.url:
-            return normal_url(self.url)
-        login = quote(self.user, safe="") + (f":{quote(self.password, safe='')}" if self.password else "")
-        return f"postgresql+psycopg2://{login}@{self.host}:{self.port}/{self.name}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Services:
-    codex_url: str = key("http://127.0.0.1:5010", "Codex")
-    ledger_url: str = key("http://127.0.0.1:5011", "Ledger")
-    archive_url: str = key("http://127.0.0.1:5012", "Archive")
-    helm_url: str = key("http://127.0.0.1:5004", "Helm")
-    codex_token: str = key("", "token presented to Codex", secret=True)
-    ledger_token: str = key("", "token presented to Ledger", secret=True)
-    archive_token: str = key("", "token presented to Archive", secret=True)
-    helm_token: str = key("", "token presented to Helm", secret=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Billing:
-    timezone: ZoneInfo = key(ZoneInfo("UTC"), "billing time zone, an IANA name; the same in Codex, Ledger and Archive")
-    currency: str = key("USD", "currency of companies that name none (ISO 4217); the same in Codex, Ledger and Archive")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
-    enabled: bool = key(default=True, text="serve /metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +89,9 @@ class Settings:
     services: Services = section(Services)
     billing: Billing = section(Billing)
     metrics: Metrics = section(Metrics)
+    sessions: Sessions = section(Sessions)
+    pages: Pages = section(Pages)
+    _watched: conffile.Watched[Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def service_name(self) -> str:
@@ -156,9 +108,19 @@ class Settings:
     def peer_url(self, peer: str) -> str:
         return str(getattr(self.services, f"{peer}_url")).rstrip("/")
 
+    def public_url(self, service: str) -> str:
+        """Where people's browsers find a service of the mesh."""
+        named = getattr(self.pages, f"{service}_url", "") or (self.service.url if service == self.NAME else "")
+        own = f"http://127.0.0.1:{self.port}" if service == self.NAME else ""
+        return (named or own or self.peer_url(service)).rstrip("/")
+
+    def current(self) -> Self:
+        """These settings as their conf says today: tokens and keys change while the service runs."""
+        return self._watched.value() if self._watched else self
+
     def peer_token(self, peer: str) -> str:
-        """The token for `peer`: the conf's own always wins over SERVICE_TOKEN."""
-        return getattr(self.services, f"{peer}_token") or self.dotenv.get("SERVICE_TOKEN", "")
+        """Today's token for `peer`: the conf's own always wins over SERVICE_TOKEN."""
+        return getattr(self.current().services, f"{peer}_token") or self.dotenv.get("SERVICE_TOKEN", "")
 
     def registrations(self) -> list[Registration]:
         """Who may call now, read afresh; a broken `[caller:...]` section raises ConfigError."""
@@ -174,8 +136,20 @@ class Settings:
     ) -> Self:
         """Read all sources. ConfigError lists every fault; nothing is guessed and nothing unknown is passed over."""
         environ = os.environ if environ is None else environ
-        loader = _Loader(cls, home or home_path(environ), environ, folder or service_folder(cls.NAME))
-        return cast(Self, loader.load())
+        sources = (cls, home or home_path(environ), environ, folder or service_folder(cls.NAME))
+        settings = cast(Self, _Loader(*sources).load())
+        watched = conffile.Watched(settings.conf, lambda: _reloaded(settings, sources))
+        object.__setattr__(settings, "_watched", watched)
+        return settings
+
+
+def _reloaded(settings: Any, sources: tuple[type[Any], Path, Mapping[str, str], Path]) -> Any:
+    """The settings read again; what a person broke in the meantime takes nothing away from a running service."""
+    try:
+        return _Loader(*sources).load()
+    except (ConfigError, OSError) as error:
+        _log.error("the configuration is broken, what was read before holds", extra={"reason": str(error)})
+        return settings
 
 
 def checkout() -> Path:
@@ -202,13 +176,6 @@ def service_folder(service: str) -> Path:
     return Path(origin).resolve().parents[1] if origin else checkout() / f"hivematrix-{service}"
 
 
-def normal_url(url: str) -> str:
-    scheme, mark, rest = url.partition("://")
-    if not mark or scheme not in {"postgresql", "postgres", "postgresql+psycopg2"}:
-        raise ValueError("expected postgresql://user:password@host:port/name; no other database is supported")
-    return f"postgresql+psycopg2://{rest}"
-
-
 def private_file_fault(path: Path) -> str | None:
     """What is wrong with a file of secrets, or None."""
     try:
@@ -228,10 +195,10 @@ def read_callers(path: Path, faults: list[str]) -> list[Registration]:
 
 def _caller(path: Path, name: str, values: dict[str, str], faults: list[str]) -> Registration | None:
     before = len(faults)
-    unknown = sorted(set(values) - {"caller", "digest", "scopes", "expires", "created"})
+    unknown = sorted(set(values) - {"caller", "digest", "scopes", "expires", "created", "replaced_by"})
     faults += [f"{path}: [{name}] {member}: unknown key" for member in unknown]
     scopes = frozenset(values.get("scopes", "").split())
-    faults += [f"{path}: [{name}] scopes: unknown scope {scope}" for scope in sorted(scopes - set(tokens.SCOPES))]
+    faults += [f"{path}: [{name}] scopes: unknown scope {scope}" for scope in sorted(scopes - set(SCOPES))]
     if not values.get("digest", "").startswith("sha256:"):
         faults.append(f"{path}: [{name}] digest: expected sha256:<hex>")
     if not values.get("caller"):
@@ -244,7 +211,8 @@ def _caller(path: Path, name: str, values: dict[str, str], faults: list[str]) ->
             faults.append(f"{path}: [{name}] {member}: {error}")
     if len(faults) > before:
         return None
-    return Registration(name.removeprefix("caller:"), values["caller"], values["digest"], scopes, **instants)
+    identity, replaced_by = name.removeprefix("caller:"), values.get("replaced_by")
+    return Registration(identity, values["caller"], values["digest"], scopes, **instants, replaced_by=replaced_by)
 
 
 def _dotenv_callers(service: str, dotenv: Mapping[str, str]) -> list[Registration]:
@@ -277,6 +245,7 @@ class _Loader:
         self._read_environment(sections)
         values = {name: self._section(name, kind) for name, kind in sections.items()}
         self._check_database(values.get("database"))
+        self._check_pages(values["pages"], values["sessions"])
         if self.faults:
             raise ConfigError(self.faults)
         return self.kind(home=self.home, dotenv=self.dotenv, **values)
@@ -377,6 +346,13 @@ class _Loader:
         except ValueError as error:
             self.faults.append(f"{where} url: {error}")
 
+    def _check_pages(self, pages: Pages, sessions: Sessions) -> None:
+        """There is no random secret: forms and sessions need what `init` writes."""
+        needed = {"[pages] secret_key": pages.secret_key, "[sessions] verify_keys": sessions.verify_keys}
+        if pages.enabled and self.conf.exists():
+            missing = [name for name, value in needed.items() if not value]
+            self.faults += [f"{self.conf}: {name}: missing; run: hivematrix-helm init" for name in missing]
+
 
 def section_types(kind: type[Any]) -> dict[str, type[Any]]:
     """A Settings class's sections by name."""
@@ -415,6 +391,10 @@ def _text(name: str, text: str) -> str:
             raise ValueError(error.message) from None
     if name == "log_level" and text.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise ValueError(f"expected DEBUG, INFO, WARNING or ERROR, got {text!r}")
+    if name == "trusted_proxy" and text:
+        return str(ipaddress.ip_address(text))
+    if name == "verify_keys":
+        parse_keys(text)
     if name.endswith("_url") and not text.startswith(("http://", "https://")):
         raise ValueError(f"expected an address such as http://127.0.0.1:5010, got {text!r}")
     return text

@@ -12,6 +12,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unauthorized": (401, "A token is needed"),
     "invalid_token": (401, "The token is not valid"),
     "insufficient_scope": (403, "The token does not allow this"),
+    "csrf_failed": (403, "The form's CSRF token is missing or not good"),
     "not_found": (404, "There is no such thing"),
     "method_not_allowed": (405, "This address does not take that method"),
     "not_acceptable": (406, "No such representation"),

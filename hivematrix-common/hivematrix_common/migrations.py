@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, create_engine, text
 
-from hivematrix_common.config import normal_url
+from hivematrix_common.sections import normal_url
 
 if TYPE_CHECKING:
     from alembic.config import Config

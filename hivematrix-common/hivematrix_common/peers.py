@@ -87,8 +87,10 @@ class Breaker:
 class PeerClient:
     """Calls one peer with this service's token, trace, deadline and billing settings. Safe to share between threads."""
 
-    def __init__(self, settings: Settings, peer: str, *, read_seconds: float = READ_SECONDS) -> None:
-        self.peer, self._settings, self._read_seconds = peer, settings, read_seconds
+    def __init__(
+        self, settings: Settings, peer: str, *, read_seconds: float = READ_SECONDS, tries: int = TRIES
+    ) -> None:
+        self.peer, self._settings, self._read_seconds, self._tries = peer, settings, read_seconds, tries
         self._budget, self._breaker = Budget(), Breaker()
         self._session = requests.Session()
         self._session.trust_env = False
@@ -131,11 +133,11 @@ class PeerClient:
     ) -> requests.Response:
         headers = self._headers(kind, key)
         self._budget.earn()
-        for attempt in range(TRIES):
+        for attempt in range(self._tries):
             try:
                 return self._once(method, path, params, data, headers)
             except PeerError as error:
-                last = attempt == TRIES - 1 or not (repeatable or key) or not error.retryable
+                last = attempt == self._tries - 1 or not (repeatable or key) or not error.retryable
                 if last or not self._pause(attempt) or not self._budget.spend():
                     raise
                 _log.info("retry", extra={"peer": self.peer, "path": path, "reason": error.detail})
@@ -215,6 +217,30 @@ class PeerClient:
             return [orjson.loads(line) for line in answer.content.split(b"\n") if line]
         except orjson.JSONDecodeError:
             raise PeerError(self.peer, "its answer is cut short or not JSON", retryable=True) from None
+
+
+class PeerSource:
+    """People's sessions as Helm tells them over HTTP; 404 `not_found` says that there is none."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._helm = PeerClient(settings, "helm", read_seconds=1, tries=1)
+
+    def renew(self, token: str) -> str | None:
+        return self._token("/api/sessions/renew", {"token": token})
+
+    def exchange(self, code: str) -> str | None:
+        return self._token("/api/sessions/exchange", {"code": code})
+
+    def revoked(self) -> set[str]:
+        return set(self._helm.get_json("/api/sessions/revoked")["revoked"])
+
+    def _token(self, path: str, body: Mapping[str, str]) -> str | None:
+        try:
+            return str(self._helm.post_json(path, body)["token"])
+        except PeerError as error:
+            if error.peer_code == "not_found":
+                return None
+            raise
 
 
 def _silence(error: requests.RequestException) -> str:

@@ -4,6 +4,7 @@
 rolled back (`isolation="savepoint"`), or on a fresh copy (`isolation="copy"`) when a test needs several connections.
 """
 
+import base64
 import json
 import os
 import tempfile
@@ -16,19 +17,25 @@ from typing import Any, Literal
 
 import psycopg2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask.testing import FlaskClient
+from itsdangerous import URLSafeTimedSerializer
 from psycopg2 import sql
 from sqlalchemy.orm import scoped_session, sessionmaker
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import TestResponse
 from werkzeug.wrappers import Request, Response
 
-from hivematrix_common import migrations, tokens
+from hivematrix_common import auth, migrations, session_tokens, sessions, tokens
 from hivematrix_common.conffile import set_section
 from hivematrix_common.config import Settings
+from hivematrix_common.domain.roles import CLIENT, SCOPES
+from hivematrix_common.domain.session import Claims
+from hivematrix_common.errors import Problem
 from hivematrix_common.health import prober
+from hivematrix_common.peers import PeerSource
 from hivematrix_common.postgres import Cluster, create_service, free_port
-from hivematrix_common.tokens import SCOPES
 from hivematrix_common.web import App
 
 Isolation = Literal["savepoint", "copy"]
@@ -42,6 +49,45 @@ PEOPLE: dict[str, tuple[str, ...]] = {
     "client_user": (),
     "peer_service": ("codex:read", "ledger:read", "ledger:accept", "archive:read", "archive:seal", "helm:read"),
 }
+
+
+# The roles of those who can sign in.
+ROLE_OF = {
+    "admin": "admin",
+    "billing_clerk": "billing",
+    "technician": "technician",
+    "auditor": "auditor",
+    "client_user": CLIENT,
+}
+
+
+@dataclass
+class FakeHelm:
+    """Where sessions are kept, for a service whose Helm is not running. It answers as it is told."""
+
+    ended: set[str] = field(default_factory=set)
+    codes: dict[str, str] = field(default_factory=dict)
+    fresh: str | None = None
+    away: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    def renew(self, token: str) -> str | None:
+        self._ask("renew")
+        del token
+        return self.fresh
+
+    def exchange(self, code: str) -> str | None:
+        self._ask("exchange")
+        return self.codes.pop(code, None)
+
+    def revoked(self) -> set[str]:
+        self._ask("revoked")
+        return self.ended
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        if self.away:
+            raise Problem("peer_unavailable", "helm: no answer")
 
 
 class Server:
@@ -98,6 +144,8 @@ class Service:
     people: dict[str, str]
     database: str
     owner_url: str
+    signing_key: Ed25519PrivateKey
+    helm: FakeHelm
 
     @property
     def settings(self) -> Any:
@@ -119,6 +167,29 @@ class Service:
 
     def post(self, path: str, person: str | None = "admin", **arguments: Any) -> TestResponse:
         return self.call("POST", path, person, **arguments)
+
+    def session_token(self, person: str, account: str | None = None, **claims: Any) -> str:
+        """A session token as Helm would sign it for a named person; a client is one of company 620547."""
+        role = ROLE_OF[person]
+        account = account or ("620547" if role == CLIENT else None)
+        name = person.replace("_", "-")
+        said = {"id": "1", "name": name, "display": name.title(), "role": role, "sid": f"session-of-{name}"}
+        return session_tokens.issue(self.signing_key, Claims(**said | {"account": account} | claims))
+
+    def sign_in(self, person: str, account: str | None = None, **claims: Any) -> str:
+        """Give the client that person's session cookie; calls as `None` are made with it. Returns the token."""
+        token = self.session_token(person, account, **claims)
+        self.client.set_cookie(sessions.cookie_name(self.settings), token)
+        return token
+
+    def csrf(self) -> dict[str, str]:
+        """The header that an unsafe call by session cookie needs."""
+        cookie = self.client.get_cookie(sessions.cookie_name(self.settings))
+        sid = session_tokens.Verifier(self.settings).read(cookie.value).sid if cookie else ""
+        with self.client.session_transaction() as kept:
+            raw = kept.setdefault("csrf_token", "raw")
+        signer = URLSafeTimedSerializer(auth.form_secret(self.settings, sid), salt="wtf-csrf-token")
+        return {"X-CSRF-Token": signer.dumps(raw)}
 
     def owner(self) -> Any:
         """The owner's connection (psycopg2, autocommit), for what the service itself may not do."""
@@ -195,15 +266,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def signing_key() -> Ed25519PrivateKey:
+    """The key Helm signs session tokens with."""
+    return Ed25519PrivateKey.generate()
+
+
 @pytest.fixture
-def configure(home: Path, people: dict[str, str]) -> Callable[..., Any]:
+def configure(home: Path, people: dict[str, str], signing_key: Ed25519PrivateKey) -> Callable[..., Any]:
     """`configure(SettingsClass, sections)`: write the service's conf with everybody's tokens, and load it."""
+    public = base64.b64encode(signing_key.public_key().public_bytes_raw()).decode()
+    needed = {"sessions": {"verify_keys": public}, "pages": {"secret_key": "signs-forms-of-tests"}}
+    pem = home / "instance" / "session-key.pem"
+    pem.write_bytes(signing_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    pem.chmod(0o600)
 
     def write(kind: type[Settings], sections: dict[str, dict[str, str]] | None = None) -> Any:
         conf = home / "instance" / f"{kind.NAME}.conf"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "fsync", lambda _file: None)  # a conf that need not outlive the test
-            for name, values in (sections or {}).items():
+            for name, values in (needed | (sections or {})).items():
                 set_section(conf, name, values)
             for name, scopes in PEOPLE.items():
                 tokens.register(conf, people[name], name.replace("_", "-"), scopes)
@@ -214,7 +296,7 @@ def configure(home: Path, people: dict[str, str]) -> Callable[..., Any]:
 
 @pytest.fixture
 def service(
-    postgres: Server, configure: Callable[..., Any], people: dict[str, str]
+    postgres: Server, configure: Callable[..., Any], people: dict[str, str], signing_key: Ed25519PrivateKey
 ) -> Iterator[Callable[..., Service]]:
     """`service(SettingsClass, create_app, sections=..., isolation=...)`: a service on a clean database."""
     with ExitStack() as stack:
@@ -231,7 +313,11 @@ def service(
             app = create_app(configure(kind, sections))
             prober(app).look()
             stack.enter_context(app.app_context())
-            made = Service(app, app.test_client(), people, database, postgres.url(f"{name}_owner", database))
+            owner_url, helm = postgres.url(f"{name}_owner", database), FakeHelm()
+            made = Service(app, app.test_client(), people, database, owner_url, signing_key, helm)
+            known = sessions.of(app)
+            if known and isinstance(known.source, PeerSource):
+                known.source = helm
             if isolation == "copy":
                 stack.callback(postgres.drop, database)
             stack.callback(made.db.engine.dispose)

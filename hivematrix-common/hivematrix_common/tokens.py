@@ -11,11 +11,8 @@ from datetime import datetime
 from pathlib import Path
 
 from hivematrix_common import clock, conffile
+from hivematrix_common.domain.roles import SCOPES
 
-SCOPES = (
-    "codex:read", "codex:write", "ledger:read", "ledger:write", "ledger:accept", "archive:read", "archive:seal",
-    "archive:admin", "helm:read", "helm:operate", "helm:admin", "logs:write",
-)  # fmt: skip
 CALLER = re.compile(r"[a-z0-9][a-z0-9-]{0,49}")
 _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SHAPE = re.compile(r"hm_([a-z0-9-]{1,50})_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
@@ -24,7 +21,10 @@ _BITS = 256
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """One `[caller:<id>]` section: who may call with which scopes, until when (None: no end)."""
+    """One `[caller:<id>]` section: who may call with which scopes, until when (None: no end).
+
+    `replaced_by` is the token that took its place; this one goes on for a while, so that no call fails.
+    """
 
     id: str
     caller: str
@@ -32,6 +32,7 @@ class Registration:
     scopes: frozenset[str]
     expires: datetime | None = None
     created: datetime | None = None
+    replaced_by: str | None = None
 
     def expired(self, at: datetime) -> bool:
         return self.expires is not None and at >= self.expires

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import urlsplit
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
@@ -13,9 +14,10 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from hivematrix_common import apidocs, auth, deadlines, logs, metrics
-from hivematrix_common.config import Settings
+from hivematrix_common import apidocs, audit, auth, deadlines, logs, metrics
+from hivematrix_common.config import SERVICES, Settings
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.errors import FieldError, Problem, code_for_status, from_domain
 from hivematrix_common.schemas import ProblemDocument, told
@@ -23,19 +25,19 @@ from hivematrix_common.version import VERSION
 
 BODY_LIMIT = 2 * 1024 * 1024
 LINE_LIMIT = 4 * 1024 * 1024
-JSON, NDJSON, PROBLEM = "application/json", "application/x-ndjson", "application/problem+json"
+JSON, NDJSON, PROBLEM, HTML = "application/json", "application/x-ndjson", "application/problem+json", "text/html"
 _CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "form-action {forms}; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
-    "Content-Security-Policy": _CSP,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 _UNAVAILABLE = "The database is not available; the service becomes ready again by itself."
 _log = logging.getLogger("hivematrix.web")
+Client = str | bool
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -56,46 +58,58 @@ class App(OpenAPI):
 
 
 class Api(APIBlueprint):
-    """A table of routes. Each names its scope; `scope=None` marks a public one. `max_body` raises the 2 MiB limit."""
+    """A table of routes. Each names its scope; `scope=None` marks a public one. `max_body` raises the 2 MiB limit.
+
+    `client` admits clients: the name of the path or query parameter that has to be their own account, or True where the
+    database alone shows them their own company's rows.
+    """
 
     METHODS: ClassVar = ("get", "post", "put", "delete", "patch")
 
     def route_for(
-        self, method: str, rule: str, scope: str | None, max_body: int | None, **options: Any
+        self, method: str, rule: str, scope: str | None, max_body: int | None, client: Client, **options: Any
     ) -> Callable[[View], View]:
         security = [] if scope is None else [{"bearer": [scope]}]
         declare = getattr(super(), method)(rule, security=security, **options)
 
         def decorate(view: View) -> View:
-            mark(view, scope, max_body)
+            mark(view, scope, max_body, client=client)
             return declare(view)  # type: ignore[no-any-return]
 
         return decorate
 
     def get(  # type: ignore[override]
-        self, rule: str, *, scope: str | None, max_body: int | None = None, **options: Any
+        self, rule: str, *, scope: str | None, max_body: int | None = None, client: Client = False, **options: Any
     ) -> Callable[[View], View]:
-        return self.route_for("get", rule, scope, max_body, **options)
+        return self.route_for("get", rule, scope, max_body, client, **options)
 
     def post(  # type: ignore[override]
-        self, rule: str, *, scope: str | None, max_body: int | None = None, **options: Any
+        self, rule: str, *, scope: str | None, max_body: int | None = None, client: Client = False, **options: Any
     ) -> Callable[[View], View]:
-        return self.route_for("post", rule, scope, max_body, **options)
+        return self.route_for("post", rule, scope, max_body, client, **options)
 
     def put(  # type: ignore[override]
-        self, rule: str, *, scope: str | None, max_body: int | None = None, **options: Any
+        self, rule: str, *, scope: str | None, max_body: int | None = None, client: Client = False, **options: Any
     ) -> Callable[[View], View]:
-        return self.route_for("put", rule, scope, max_body, **options)
+        return self.route_for("put", rule, scope, max_body, client, **options)
 
     def delete(  # type: ignore[override]
-        self, rule: str, *, scope: str | None, max_body: int | None = None, **options: Any
+        self, rule: str, *, scope: str | None, max_body: int | None = None, client: Client = False, **options: Any
     ) -> Callable[[View], View]:
-        return self.route_for("delete", rule, scope, max_body, **options)
+        return self.route_for("delete", rule, scope, max_body, client, **options)
 
 
-def mark(view: Callable[..., Any], scope: str | None, max_body: int | None = None) -> None:
-    view.__dict__["hm_scope"] = scope or auth.PUBLIC
-    view.__dict__["hm_max_body"] = max_body or BODY_LIMIT
+def mark(
+    view: Callable[..., Any],
+    scope: str | None,
+    max_body: int | None = None,
+    *,
+    client: Client = False,
+    page: bool = False,
+) -> None:
+    """Say who may use a view. A page sends who is not signed in to sign in, and checks its forms though public."""
+    said = {"hm_scope": scope or auth.PUBLIC, "hm_max_body": max_body or BODY_LIMIT}
+    view.__dict__.update(said, hm_client=client, hm_page=page)
 
 
 def new_app(settings: Settings, package: str, title: str) -> App:
@@ -112,14 +126,28 @@ def new_app(settings: Settings, package: str, title: str) -> App:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     logs.init_access_log(app)
     metrics.init_metrics(app, settings)
+    audit.init_audit(app)
     init_errors(app)
+    init_proxy(app, settings)
     auth.init_auth(app, settings)
     init_limits(app)
     deadlines.init_deadlines(app)
     init_billing_check(app, settings)
-    init_headers(app)
+    init_headers(app, settings)
     apidocs.init_docs(app)
     return app
+
+
+def init_proxy(app: Flask, settings: Settings) -> None:
+    """Believe the configured proxy, and nobody else, about who calls, by which scheme, host and prefix."""
+    direct, trusted = app.wsgi_app, settings.service.trusted_proxy
+    proxied = ProxyFix(direct, x_for=1, x_proto=1, x_host=1, x_prefix=1)
+
+    def choose(environ: dict[str, Any], start_response: Any) -> Any:
+        comes_from_it = trusted and environ.get("REMOTE_ADDR") == trusted
+        return (proxied if comes_from_it else direct)(environ, start_response)
+
+    app.wsgi_app = choose  # type: ignore[method-assign]
 
 
 def init_limits(app: Flask) -> None:
@@ -151,10 +179,15 @@ def init_billing_check(app: Flask, settings: Settings) -> None:
                 raise Problem("billing_config_mismatch", detail)
 
 
-def init_headers(app: Flask) -> None:
+def init_headers(app: Flask, settings: Settings) -> None:
+    # Browsers hold the redirect after a form to form-action too, and signing in leads to the other services.
+    urls = (urlsplit(settings.public_url(service)) for service in SERVICES)
+    forms = " ".join(dict.fromkeys(["'self'", *(f"{url.scheme}://{url.netloc}" for url in urls)]))
+    headers = _HEADERS | {"Content-Security-Policy": _CSP.format(forms=forms)}
+
     @app.after_request
     def add(response: Response) -> Response:
-        for name, value in _HEADERS.items():
+        for name, value in headers.items():
             response.headers.setdefault(name, value)
         return response
 
@@ -192,8 +225,17 @@ def init_errors(app: Flask) -> None:
 
 
 def problem_answer(problem: Problem) -> Response:
+    """problem+json; where there are pages, an HTML page for requests that prefer one."""
+    if (page := current_app.extensions.get("hivematrix_error_page")) and prefers_html():
+        return page(problem)  # type: ignore[no-any-return]
     document = problem.as_json() | {"trace_id": logs.trace_id(), "instance": request.path}
     return Response(orjson.dumps(document), problem.status, problem.headers, mimetype=PROBLEM)
+
+
+def prefers_html() -> bool:
+    """Whether a person's browser asks; programs that take anything get JSON."""
+    wanted = request.accept_mimetypes
+    return wanted[HTML] > wanted[JSON]
 
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

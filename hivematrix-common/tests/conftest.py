@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from flask import Response
-from hivematrix_common import config, idempotency, web
-from hivematrix_common.config import Settings, key, section
+from hivematrix_common import audit_feed, config, idempotency, web
+from hivematrix_common.config import Settings
+from hivematrix_common.sections import key, section
 from hivematrix_common.database import init_database, new_db
 from hivematrix_common.health import init_health
 from hivematrix_common.schemas import DecimalText, Model
@@ -16,6 +17,7 @@ from sqlalchemy import text
 
 MIGRATION = """
 from alembic import op
+from hivematrix_common.audit_ddl import audit_ddl
 from hivematrix_common.idempotency import table_ddl
 revision, down_revision = "0001", None
 
@@ -23,6 +25,8 @@ def upgrade():
     op.execute("CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, text text NOT NULL)")
     op.execute(table_ddl("keys"))
     op.execute("GRANT SELECT, INSERT ON notes, keys TO toy_user")
+    for statement in audit_ddl("toy"):
+        op.execute(statement)
 """
 
 
@@ -92,6 +96,7 @@ def create_toy(settings: ToySettings) -> web.App:
         raise RuntimeError("a secret detail")
 
     app.register_api(api)
+    app.register_api(audit_feed.api)
     app.add_url_rule("/forgotten", view_func=lambda: "open to all?", endpoint="forgotten")
     return app
 
@@ -99,6 +104,12 @@ def create_toy(settings: ToySettings) -> web.App:
 @pytest.fixture
 def toy(service: Callable[..., Any]) -> Any:
     return service(ToySettings, create_toy)
+
+
+@pytest.fixture
+def own_toy(service: Callable[..., Any]) -> Any:
+    """For tests that need several connections or the owner: a database of its own."""
+    return service(ToySettings, create_toy, isolation="copy")
 
 
 @pytest.fixture

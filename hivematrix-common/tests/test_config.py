@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from hivematrix_common.conffile import drop_section, read, set_section
-from hivematrix_common.config import ConfigError, home_path, normal_url
+from hivematrix_common.config import ConfigError, home_path
+from hivematrix_common.sections import normal_url
 
 
 @pytest.fixture
@@ -25,8 +26,9 @@ def load(home: Path, toy_settings: Callable[..., Any]) -> Callable[..., Any]:
     return read_again
 
 
-SERVICE_KEYS = "port, bind, url, threads, connection_limit, channel_timeout, drain_seconds, log_level"
-DATABASE = "[database]\nurl = postgresql://toy:p%40s%%s@localhost/toy\n"
+SERVICE_KEYS = "port, bind, url, trusted_proxy, threads, connection_limit, channel_timeout, drain_seconds, log_level"
+WITHOUT_PAGES = "[pages]\nenabled = no\n"
+DATABASE = WITHOUT_PAGES + "[database]\nurl = postgresql://toy:p%40s%%s@localhost/toy\n"
 
 
 def faults_of(load: Callable[..., Any], *arguments: Any, **named: Any) -> list[str]:
@@ -45,7 +47,7 @@ def test_all_faults_are_told_at_once_each_with_its_key(load: Callable[..., Any])
     assert sorted(faults) == sorted(
         [
             f"[service] colour: unknown key; known are {SERVICE_KEYS}",
-            "[nonsense]: unknown section; known are service, database, services, billing, metrics, extra",
+            "[nonsense]: unknown section; known are service, database, services, billing, metrics, sessions, pages, extra",
             "[service] port: expected a whole number, got 'high'",
             "[extra] size: expected a whole number, got '1.5'",
             "[billing] timezone: expected an IANA time zone such as Europe/Berlin, got 'Mars/Base'",
@@ -85,7 +87,7 @@ def test_a_percent_sign_is_literal(load: Callable[..., Any]) -> None:
 
 
 def test_parts_make_an_address_whatever_the_password(load: Callable[..., Any]) -> None:
-    found = load("[database]\nhost = db\nname = n\nuser = u\npassword = p@:/%\n")
+    found = load(WITHOUT_PAGES + "[database]\nhost = db\nname = n\nuser = u\npassword = p@:/%\n")
     assert found.database.sqlalchemy_url == "postgresql+psycopg2://u:p%40%3A%2F%25@db:5432/n"
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from hivematrix_common.config import Settings, key, section
+from hivematrix_common.config import Settings
+from hivematrix_common.sections import key, section
 
 POSTGRES_PORT = 5009
 

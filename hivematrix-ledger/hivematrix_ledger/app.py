@@ -1,7 +1,10 @@
 """Ledger's composition root."""
 
+from hivematrix_common import audit_feed
 from hivematrix_common.database import init_database
 from hivematrix_common.health import init_health
+from hivematrix_common.peers import PeerSource
+from hivematrix_common.sessions import init_sessions
 from hivematrix_common.web import App, new_app
 
 from hivematrix_ledger.config import LedgerSettings
@@ -13,8 +16,10 @@ from hivematrix_ledger.services import Ledger
 def create_app(settings: LedgerSettings | None = None) -> App:
     settings = settings or LedgerSettings.load()
     app = new_app(settings, __package__, "HiveMatrix Ledger")
+    init_sessions(app, PeerSource(settings))
     init_database(app, db, settings)
     init_health(app, peers=("codex", "archive"))
     app.extensions["hivematrix_ledger"] = Ledger.of(settings)
     app.register_api(api)
+    app.register_api(audit_feed.api)
     return app

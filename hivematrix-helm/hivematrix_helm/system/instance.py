@@ -10,14 +10,15 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from hivematrix_common import tokens
-from hivematrix_common.config import PORTS, ConfigError, conf_path, convert, normal_url
+from hivematrix_common.config import PORTS, ConfigError, conf_path, convert
 from hivematrix_common.durable import file_lock
 from hivematrix_common.postgres import create_service
+from hivematrix_common.sections import normal_url
 from sqlalchemy.engine import URL, make_url
 
 from hivematrix_helm.config import POSTGRES_PORT
 from hivematrix_helm.domain.mesh import GRANTS, SERVICES, log_origin
-from hivematrix_helm.system import database, meshfile, probes, processes
+from hivematrix_helm.system import database, meshfile, probes, processes, session_key
 from hivematrix_helm.system.confs import Conf, registrations
 
 STEP_SECONDS = 300
@@ -70,8 +71,10 @@ def initialize(home: Path, options: Options) -> None:
         owned = [service for service in SERVICES if not _is_foreign(home, service)]
         for service in owned:
             _write_databases(home, service, server)
+        public = session_key.make(home)
         for service in SERVICES:
             _write_conf(home, service, options)
+            _write_identity(home, service, options, public)
         _grant(home)
         with _administrator(home, server, options, embedded=embedded) as url:
             if url:
@@ -160,6 +163,16 @@ def _write_conf(home: Path, service: str, options: Options) -> None:
     chosen = {"timezone": options.timezone, "currency": options.currency}
     conf.add("billing", {"timezone": "UTC", "currency": "USD"})
     conf.add("billing", {name: value for name, value in chosen.items() if value}, force=True)
+
+
+def _write_identity(home: Path, service: str, options: Options, public: str) -> None:
+    """The key sessions are signed with, and where people's browsers find the services."""
+    conf = Conf(home, service)
+    session_key.trust(conf, public)
+    conf.add("pages", {"secret_key": secrets.token_urlsafe(32)})
+    if options.public_url:
+        base = options.public_url.rstrip("/")
+        conf.add("pages", {f"{name}_url": f"{base}/{name}" for name in SERVICES}, force=True)
 
 
 def _url_of(conf: Conf, server: URL, service: str, kind: str) -> str:
