@@ -1,0 +1,109 @@
+"""Geometry of the drawings, in the units of their viewBox. Words and figures stand beside a drawing, never in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+Amount = Decimal | int | float
+PAD = 3.0
+SLIVER = 1.0  # what is not nothing can be seen
+END = 8.0
+# How tall a day's mark is and where it is broken: the shape says the state before the colour does.
+DAY: dict[str, tuple[tuple[float, float], ...]] = {
+    "ok": ((0.5, 31),),
+    "warn": ((11, 20.5),),
+    "bad": ((0.5, 9), (22.5, 9)),
+    "busy": ((0.5, 9), (11, 9), (22.5, 9)),
+    "unknown": ((0.5, 31),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    x: float
+    y: float
+
+    def __str__(self) -> str:
+        return f"{self.x},{self.y}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """One bar of a waterfall; `kind` is its class, `step` the path that leads to its neighbours."""
+
+    x: float
+    width: float
+    kind: str
+    step: str
+
+
+def bars(amounts: Sequence[Amount], width: float, height: float) -> list[Box]:
+    """Bars from 0 up; an amount below 0 has none."""
+    if not amounts:
+        return []
+    slot, top = width / len(amounts), float(max(*amounts, 0)) or 1.0
+    heights = [
+        max(float(amount) / top * height, SLIVER if amount else 0.0) if amount >= 0 else 0.0 for amount in amounts
+    ]
+    return [
+        Box(_short(place * slot + slot * 0.075), _short(height - tall), _short(slot * 0.85), _short(tall))
+        for place, tall in enumerate(heights)
+    ]
+
+
+def points(
+    amounts: Sequence[Amount], width: float, height: float, low: Amount | None = None, high: Amount | None = None
+) -> list[Point]:
+    """A line from left to right, between its lowest and highest amount unless `low` and `high` say the scale."""
+    if not amounts:
+        return []
+    bottom = float(min(amounts) if low is None else low)
+    span = (float(max(amounts) if high is None else high) - bottom) or 1.0
+    step = (width - 2 * PAD) / max(1, len(amounts) - 1)
+    tall = height - 2 * PAD
+    return [
+        Point(_short(PAD + place * step), _short(PAD + tall * (1 - (float(amount) - bottom) / span)))
+        for place, amount in enumerate(amounts)
+    ]
+
+
+def shares(amounts: Sequence[Amount], width: float, gap: float = 3.0) -> list[Box]:
+    """Parts of a whole side by side."""
+    whole = float(sum(amounts)) or 1.0
+    found, x = [], 0.0
+    for amount in amounts:
+        part = float(amount) / whole * width
+        found.append(Box(_short(x), 0, _short(max(part - gap, SLIVER)), 0))
+        x += part
+    return found
+
+
+def fall(amounts: Sequence[Amount], width: float) -> list[Fall]:
+    """From the first amount, a total, through changes to the last, the new total. The scale need not start at 0."""
+    if len(amounts) < 2:  # noqa: PLR2004 - two totals
+        return []
+    levels = [float(amounts[0])]
+    for change in amounts[1:-1]:
+        levels.append(levels[-1] + float(change))
+    low, span = min(levels), (max(levels) - min(levels)) or 1.0
+    at = [END / 2 + (level - low) / span * (width - END) for level in levels]
+    last = len(at) - 1
+    found = [Fall(_short(at[0] - END / 2), END, "hm-end", f"M{_short(at[0])} 19V32")]
+    for place in range(1, last + 1):
+        left, wide = min(at[place - 1], at[place]), abs(at[place] - at[place - 1])
+        kind = "hm-up" if at[place] >= at[place - 1] else "hm-down"
+        step = f"M{_short(at[place - 1])} -8V5M{_short(at[place])} 19V32"
+        found.append(Fall(_short(left), _short(max(wide, SLIVER)), kind, step))
+    return [*found, Fall(_short(at[last] - END / 2), END, "hm-end", f"M{_short(at[last])} -8V5")]
+
+
+def _short(value: float) -> float:
+    return round(value, 1)
