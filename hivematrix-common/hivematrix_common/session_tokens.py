@@ -1,6 +1,6 @@
 """Session tokens: JWTs that Helm signs (Ed25519) and every service checks by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jwt
@@ -20,10 +20,10 @@ class InvalidSessionError(Exception):
     """The token is none of Helm's, is for others, or says what cannot be."""
 
 
-def issue(key: Ed25519PrivateKey, claims: Claims) -> str:
-    """The session token for `claims`, from now on for 15 minutes, good at every service."""
+def issue(key: Ed25519PrivateKey, claims: Claims, services: Sequence[str] = SERVICES) -> str:
+    """The session token for `claims`, from now on for 15 minutes, good at these services."""
     now = int(clock.now().timestamp())
-    document = claims.as_json() | {"aud": list(SERVICES), "iat": now, "exp": now + LIFETIME}
+    document = claims.as_json() | {"aud": list(services), "iat": now, "exp": now + LIFETIME}
     kid = key_id(key.public_key().public_bytes_raw())
     return jwt.encode(document, key, ALGORITHM, headers={"kid": kid, "typ": TYPE})
 

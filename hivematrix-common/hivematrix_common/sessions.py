@@ -53,12 +53,12 @@ class Sessions:
         """
         try:
             claims = self.verifier.read(token)
+            if claims.sid in self.revoked():
+                return None, None
+            return self._renewed(token, claims) if needs_renewal(claims) else (claims, None)
         except InvalidSessionError as error:
             _log.warning("refused", extra={"reason": f"session token: {error}"})
             return None, None
-        if claims.sid in self.revoked():
-            return None, None
-        return self._renewed(token, claims) if needs_renewal(claims) else (claims, None)
 
     def revoked(self) -> set[str]:
         """The revoked sids as of a few seconds ago at most; one request asks, others wait a moment for its answer."""

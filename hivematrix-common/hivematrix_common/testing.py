@@ -29,7 +29,7 @@ from werkzeug.wrappers import Request, Response
 
 from hivematrix_common import auth, migrations, session_tokens, sessions, tokens
 from hivematrix_common.conffile import set_section
-from hivematrix_common.config import Settings
+from hivematrix_common.config import SERVICES, Settings
 from hivematrix_common.domain.roles import CLIENT, SCOPES
 from hivematrix_common.domain.session import Claims
 from hivematrix_common.errors import Problem
@@ -174,7 +174,8 @@ class Service:
         account = account or ("620547" if role == CLIENT else None)
         name = person.replace("_", "-")
         said = {"id": "1", "name": name, "display": name.title(), "role": role, "sid": f"session-of-{name}"}
-        return session_tokens.issue(self.signing_key, Claims(**said | {"account": account} | claims))
+        services = (*SERVICES, self.settings.service_name)
+        return session_tokens.issue(self.signing_key, Claims(**said | {"account": account} | claims), services)
 
     def sign_in(self, person: str, account: str | None = None, **claims: Any) -> str:
         """Give the client that person's session cookie; calls as `None` are made with it. Returns the token."""

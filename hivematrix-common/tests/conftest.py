@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from flask import Response
-from hivematrix_common import audit_feed, config, idempotency, web
+from hivematrix_common import audit_feed, auth, config, idempotency, web
 from hivematrix_common.config import Settings
-from hivematrix_common.sections import key, section
 from hivematrix_common.database import init_database, new_db
 from hivematrix_common.health import init_health
+from hivematrix_common.peers import PeerSource
 from hivematrix_common.schemas import DecimalText, Model
+from hivematrix_common.sections import key, section
+from hivematrix_common.sessions import init_sessions
 from sqlalchemy import text
 
 MIGRATION = """
@@ -42,6 +44,14 @@ class ToySettings(Settings):
     extra: Extra = section(Extra)
 
 
+class CompanyPath(Model):
+    account_number: str
+
+
+class BillQuery(Model):
+    account_number: str | None = None
+
+
 class Note(Model):
     text: str
     price: DecimalText | None = None
@@ -64,6 +74,7 @@ def _toy_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def create_toy(settings: ToySettings) -> web.App:
     db = new_db()
     app = web.new_app(settings, "hivematrix_toy", "Toy")
+    init_sessions(app, PeerSource(settings))
     init_database(app, db, settings)
     init_health(app)
     api = web.Api("toy", __name__)
@@ -95,10 +106,48 @@ def create_toy(settings: ToySettings) -> web.App:
     def broken() -> Response:
         raise RuntimeError("a secret detail")
 
+    add_client_routes(api)
     app.register_api(api)
     app.register_api(audit_feed.api)
+    add_pages(app)
     app.add_url_rule("/forgotten", view_func=lambda: "open to all?", endpoint="forgotten")
     return app
+
+
+def add_client_routes(api: web.Api) -> None:
+    @api.get("/api/companies/<account_number>", scope="codex:read", client="account_number")
+    def company(path: CompanyPath) -> Response:
+        return web.json_answer(path.account_number)
+
+    @api.get("/api/bills", scope="ledger:read", client="account_number")
+    def bills(query: BillQuery) -> Response:
+        return web.json_answer(auth.own_account() or query.account_number)
+
+    @api.get("/api/mine", scope="ledger:read", client=True)
+    def mine() -> Response:
+        return web.json_answer(auth.own_account())
+
+
+def add_pages(app: web.App) -> None:
+    def home() -> str:
+        return auth.csrf_token()
+
+    def login() -> str:
+        found = auth.signed_in()
+        return f"{found.name if found else 'nobody'} {auth.csrf_token()}"
+
+    def prices() -> str:
+        return "changed"
+
+    for rule, view, scope in (("/", home, auth.PERSON), ("/login", login, None), ("/prices", prices, "codex:write")):
+        web.mark(view, scope, page=True)
+        app.add_url_rule(rule, view_func=view, methods=["GET", "POST"])
+
+
+@pytest.fixture
+def toy_parts() -> tuple[type[Settings], Callable[..., web.App]]:
+    """What `service` needs to make a toy of other settings."""
+    return ToySettings, create_toy
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A configuration is right as a whole or refused as a whole, with every fault named."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def load(home: Path, toy_settings: Callable[..., Any]) -> Callable[..., Any]:
 
 
 SERVICE_KEYS = "port, bind, url, trusted_proxy, threads, connection_limit, channel_timeout, drain_seconds, log_level"
+SECTIONS = "service, database, services, billing, metrics, sessions, pages, extra"
 WITHOUT_PAGES = "[pages]\nenabled = no\n"
 DATABASE = WITHOUT_PAGES + "[database]\nurl = postgresql://toy:p%40s%%s@localhost/toy\n"
 
@@ -47,7 +49,7 @@ def test_all_faults_are_told_at_once_each_with_its_key(load: Callable[..., Any])
     assert sorted(faults) == sorted(
         [
             f"[service] colour: unknown key; known are {SERVICE_KEYS}",
-            "[nonsense]: unknown section; known are service, database, services, billing, metrics, sessions, pages, extra",
+            f"[nonsense]: unknown section; known are {SECTIONS}",
             "[service] port: expected a whole number, got 'high'",
             "[extra] size: expected a whole number, got '1.5'",
             "[billing] timezone: expected an IANA time zone such as Europe/Berlin, got 'Mars/Base'",
@@ -177,3 +179,48 @@ def test_home_is_named_or_the_checkouts_own() -> None:
 @pytest.mark.parametrize("url", ["postgres://a", "postgresql://a", "postgresql+psycopg2://a"])
 def test_every_spelling_of_an_address_means_the_same_driver(url: str) -> None:
     assert normal_url(url) == "postgresql+psycopg2://a"
+
+
+def test_pages_need_what_init_writes_and_no_secret_is_made_up(load: Callable[..., Any]) -> None:
+    assert faults_of(load, DATABASE.removeprefix(WITHOUT_PAGES)) == [
+        "[pages] secret_key: missing; run: hivematrix-helm init",
+        "[sessions] verify_keys: missing; run: hivematrix-helm init",
+    ]
+
+
+def test_a_proxy_and_keys_are_checked_at_the_start(load: Callable[..., Any]) -> None:
+    faults = faults_of(load, DATABASE + "[service]\ntrusted_proxy = nginx\n[sessions]\nverify_keys = AAAA\n")
+    assert [fault.partition(": ")[0] for fault in faults] == ["[service] trusted_proxy", "[sessions] verify_keys"]
+
+
+def test_a_token_changed_in_the_conf_is_presented_without_a_restart(load: Callable[..., Any], home: Path) -> None:
+    path, settings = home / "instance" / "toy.conf", load(DATABASE)
+    assert settings.peer_token("codex") == ""
+    set_section(path, "services", {"codex_token": "c" * 40})
+    assert settings.peer_token("codex") == "c" * 40
+    set_section(path, "services", {"codex_token": "d" * 40})
+    assert settings.peer_token("codex") == "d" * 40
+
+
+def test_a_conf_broken_in_the_meantime_takes_nothing_away(
+    load: Callable[..., Any], home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, settings = home / "instance" / "toy.conf", load(DATABASE + "[services]\ncodex_token = " + "c" * 40 + "\n")
+    path.write_text("[nonsense\n")
+    assert settings.peer_token("codex") == "c" * 40
+    assert "the configuration is broken" in caplog.text
+
+
+def test_settings_made_for_one_occasion_keep_their_own_tokens(load: Callable[..., Any]) -> None:
+    settings = load(DATABASE + "[services]\ncodex_token = " + "c" * 40 + "\n")
+    own = replace(settings, services=replace(settings.services, codex_token="mine"))
+    assert (own.peer_token("codex"), settings.peer_token("codex")) == ("mine", "c" * 40)
+
+
+def test_browsers_find_the_services_by_their_public_addresses(load: Callable[..., Any]) -> None:
+    near = load(DATABASE + "[services]\nhelm_url = http://127.0.0.1:15004/\n")
+    assert (near.public_url("toy"), near.public_url("helm")) == ("http://127.0.0.1:5999", "http://127.0.0.1:15004")
+    public = "[service]\nurl = https://b.example/toy\n[pages]\nenabled = no\nhelm_url = https://b.example/helm/\n"
+    far = load(DATABASE.removeprefix(WITHOUT_PAGES) + public)
+    assert (far.public_url("toy"), far.public_url("helm")) == ("https://b.example/toy", "https://b.example/helm")
+    assert (far.public_url("codex"), far.peer_url("helm")) == ("http://127.0.0.1:5010", "http://127.0.0.1:5004")

@@ -8,11 +8,12 @@ from contextlib import nullcontext
 import psycopg2
 import pytest
 from hivematrix_common import tokens
+from hivematrix_common.conffile import drop_section
 from hivematrix_common.config import Billing, ConfigError
 from hivematrix_common.postgres import Cluster, free_port
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain.mesh import GRANTS, SERVICES
-from hivematrix_helm.system import database, instance, meshfile, processes
+from hivematrix_helm.system import database, instance, meshfile, processes, session_key
 from hivematrix_helm.system.confs import Conf, registrations
 from hivematrix_helm.system.instance import InitializeError, Options, initialize
 from hivematrix_helm.system.probes import PortsTakenError
@@ -86,7 +87,58 @@ def test_every_peer_has_exactly_the_scopes_it_was_granted(without_server):
         token = Conf(home, caller).section("services")[f"{peer}_token"]
         [entry] = [entry for entry in registrations(home, peer) if entry.caller == caller]
         assert (entry.digest, entry.scopes) == (tokens.digest(token), frozenset(scopes))
-    assert registrations(home, "helm") == []
+    assert len(registrations(home, "helm")) == 3
+
+
+def test_every_service_takes_helms_sessions_and_signs_its_own_forms(without_server):
+    home = without_server
+    initialize(home, Options(public_url="https://billing.example.com/"))
+    key = home / "instance" / "session-key.pem"
+    assert key.stat().st_mode & 0o777 == 0o600
+    keys = {Conf(home, name).section("sessions")["verify_keys"] for name in SERVICES}
+    assert keys == {session_key.public_text(session_key.read(home))}
+    pages = [Conf(home, name).section("pages") for name in SERVICES]
+    assert len({section["secret_key"] for section in pages}) == len(SERVICES)
+    assert {section["helm_url"] for section in pages} == {"https://billing.example.com/helm"}
+
+
+def test_a_home_made_before_there_were_sessions_gets_what_they_need(without_server):
+    home = without_server
+    initialize(home, Options())
+    for name in SERVICES:
+        for section in ("sessions", "pages"):
+            drop_section(Conf(home, name).path, section)
+    with pytest.raises(ConfigError, match="run: hivematrix-helm init"):
+        HelmSettings.load(home, environ={}, folder=home)
+    initialize(home, Options())
+    assert HelmSettings.load(home, environ={}, folder=home).pages.secret_key
+
+
+def test_a_new_session_key_is_known_everywhere_before_it_signs_and_the_old_one_holds_on(without_server):
+    home = without_server
+    initialize(home, Options())
+    first = session_key.public_text(session_key.read(home))
+    session_key.rotate(home)
+    second = session_key.public_text(session_key.read(home))
+    assert verify_keys(home) == {f"{second} {first}"}
+    initialize(home, Options())
+    assert verify_keys(home) == {f"{second} {first}"}
+    session_key.rotate(home)
+    assert verify_keys(home) == {f"{session_key.public_text(session_key.read(home))} {second}"}
+
+
+def test_a_rotation_cut_short_leaves_a_key_that_everybody_knows(without_server, monkeypatch):
+    home = without_server
+    initialize(home, Options())
+    monkeypatch.setattr(session_key, "write_key", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        session_key.rotate(home)
+    [known] = verify_keys(home)
+    assert session_key.public_text(session_key.read(home)) in known.split()
+
+
+def verify_keys(home):
+    return {Conf(home, name).section("sessions")["verify_keys"] for name in SERVICES}
 
 
 def test_each_service_reaches_its_database_by_its_conf_and_no_other(home):
