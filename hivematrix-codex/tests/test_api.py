@@ -162,9 +162,16 @@ def test_a_bad_query_is_refused_by_name(filled, query):
 def test_a_page_of_500_companies_is_one_statement(filled, run_import, facts):
     rows = "".join(f"{number:03},Company {number}\n" for number in range(600))
     run_import(facts({"companies.csv": "account_number,name\n620547,Six\n183729,One\n" + rows}))
+    begin_counting(filled)
     before = statements(filled)
     assert len(lines(filled.get("/api/billing-inputs?period=2025-10&limit=500"))) == 500
     assert statements(filled) - before == 1 + SAVEPOINT
+
+
+def begin_counting(codex):
+    """The first use of a token is kept; and the test's savepoint is to count too."""
+    codex.get("/api/companies?limit=1")
+    codex.db.session.commit()
 
 
 def statements(codex):
@@ -232,6 +239,7 @@ def test_a_ticket_has_its_entries_and_their_sum(filled):
 
 
 def test_bulk_gives_companies_with_their_parts_in_one_statement(filled):
+    begin_counting(filled)
     before = statements(filled)
     page = filled.get("/api/companies/bulk?limit=2").json
     assert statements(filled) - before == 2 + SAVEPOINT  # the page, and the total

@@ -1,16 +1,16 @@
-"""PostgreSQL for a service: engine options, the worker gate, advisory locks, COPY. Nothing else is spoken here."""
+"""PostgreSQL for a service: engine options, the worker gate, clients' confinement, advisory locks, COPY."""
 
 import threading
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
-from flask import Flask, current_app, g, has_app_context, request
+from flask import Flask, current_app, g, has_app_context, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import event, text
+from sqlalchemy import ColumnElement, Connection, event, text, true
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 
-from hivematrix_common import auth, deadlines, metrics
+from hivematrix_common import audit, auth, deadlines, metrics
 from hivematrix_common.config import Settings
 from hivematrix_common.errors import Problem
 
@@ -46,8 +46,11 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def init_database(app: Flask, db: SQLAlchemy, settings: Settings) -> None:
-    """Bind the models to the configured server, and let at most threads - 1 requests be in database work."""
+def init_database(app: Flask, db: SQLAlchemy, settings: Settings, *, confined: bool = True) -> None:
+    """Bind the models to the configured server, and let at most threads - 1 requests be in database work.
+
+    A client's request sees its own company's rows alone, unless the service has no clients' rows (`confined=False`).
+    """
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database.sqlalchemy_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
     db.init_app(app)
@@ -55,6 +58,9 @@ def init_database(app: Flask, db: SQLAlchemy, settings: Settings) -> None:
     _init_gate(app, max(1, settings.service.threads - 1))
     with app.app_context():
         _count_statements(app, db)
+        audit.listen(db.engine)
+        if confined:
+            _confine_clients(app, db, f"{settings.service_name}_client")
 
 
 def _init_gate(app: Flask, width: int) -> None:
@@ -82,6 +88,37 @@ def _count_statements(app: Flask, db: SQLAlchemy) -> None:
     def count(*_arguments: Any) -> None:
         counter.inc()
         deadlines.check()
+
+
+def _confine_clients(app: Flask, db: SQLAlchemy, role: str) -> None:
+    """Every transaction of a client's request runs as `role`, to which row-level security shows one account's rows.
+
+    Both settings end with their transaction, so a pooled connection carries neither to the next request.
+    """
+    statement = f"SET LOCAL ROLE {role}; SELECT set_config('hivematrix.account_number', %(account)s, true)"
+
+    @app.before_request
+    def begin_anew() -> None:
+        # What was read to know the caller was read as the service.
+        if own_account() is not None and db.session().in_transaction():
+            db.session.rollback()
+
+    @event.listens_for(db.engine, "begin")
+    def confine(connection: Connection) -> None:
+        account = own_account()
+        if account is not None:
+            connection.exec_driver_sql(statement, {"account": account})
+
+
+def own_account() -> str | None:
+    """The one account that the present request may see; None for everyone but a client."""
+    return auth.own_account() if has_request_context() else None
+
+
+def only_own(account: ColumnElement[str]) -> ColumnElement[bool]:
+    """The condition of every query that a client may cause: the row is of its own account."""
+    own = own_account()
+    return true() if own is None else account == own
 
 
 def advisory_xact_lock(session: AnySession, name: str) -> None:

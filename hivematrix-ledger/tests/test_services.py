@@ -305,12 +305,12 @@ def test_a_deadline_that_passes_meanwhile_leaves_no_lock_behind(own_world):
     """The caller gives up while the archive seals: what was sealed is recorded by the next try, which need not wait."""
 
     def slow(request):
-        time.sleep(0.3)
+        time.sleep(1.2)
         return own_world.archive.batch(request)
 
     own_world.archive.peer.answers("POST", "/api/snapshots/batch", slow)
     asked = {"account_number": "620547", "year": 2025, "month": 10}
-    answer = own_world.ledger.post("/api/bill/accept", json=asked, headers={"X-Request-Deadline": "250"})
+    answer = own_world.ledger.post("/api/bill/accept", json=asked, headers={"X-Request-Deadline": "1000"})
     assert answer.status_code in {503, 504}
     assert own_world.rows("SELECT * FROM pg_locks WHERE locktype = 'advisory'") == []
     assert accept_one(own_world).status_code == 200

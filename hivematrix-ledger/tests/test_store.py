@@ -74,16 +74,17 @@ def test_an_hour_is_on_one_bill_only(world):
         session.execute(text("INSERT INTO accepted_entries VALUES ('e', '620547', '2025-10')"))
 
 
-def test_a_customers_person_sees_the_own_company_only(world):
-    world.put("tax_rates", "620547", "user", 1)
-    world.put("tax_rates", "183729", "user", 2)
+def test_a_customers_person_sees_the_own_accepted_bills_only(world):
     session = world.ledger.db.session
+    session.execute(text(ACCEPTANCE))
+    session.execute(text(ACCEPTANCE.replace("620547", "183729")))
     session.execute(text("SET LOCAL ROLE ledger_client"))
-    assert session.execute(text("SELECT account_number FROM tax_rates")).all() == []
+    assert session.execute(text("SELECT account_number FROM acceptances")).all() == []
     session.execute(text("SET LOCAL hivematrix.account_number = '183729'"))
-    assert session.execute(text("SELECT account_number FROM tax_rates")).all() == [("183729",)]
-    with pytest.raises(DBAPIError, match="permission denied"):
-        session.execute(text("SELECT * FROM previews"))
+    assert session.execute(text("SELECT account_number FROM acceptances")).all() == [("183729",)]
+    for hidden in ("notes FROM acceptances", "* FROM tax_rates", "* FROM previews", "* FROM audit.entries"):
+        with pytest.raises(DBAPIError, match="permission denied"), session.begin_nested():
+            session.execute(text(f"SELECT {hidden}"))
 
 
 def test_a_page_is_read_in_two_statements(world):

@@ -1,10 +1,11 @@
 """All of Ledger's queries, a handful of statements a page of companies."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import orjson
 from hivematrix_common.database import AnySession
+from hivematrix_common.transactions import connection_beside
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
@@ -33,19 +34,16 @@ def exclusive(accounts: Sequence[str]) -> Iterator[Session]:
 
     The locks belong to the connection: they go when the process dies.
     """
-    with _connection() as connection, Session(connection, join_transaction_mode="create_savepoint") as own:
+    with (
+        connection_beside(db.session) as connection,
+        Session(connection, join_transaction_mode="create_savepoint") as own,
+    ):
         try:
             own.execute(_LOCK, {"accounts": listed(sorted(set(accounts)))})
             own.commit()
             yield own
         finally:
             _release(connection, own)
-
-
-def _connection() -> AbstractContextManager[Connection]:
-    """A connection from the pool; where the request's session is bound to one already, that one."""
-    bind = db.session.get_bind()
-    return nullcontext(bind) if isinstance(bind, Connection) else bind.connect()
 
 
 def _release(connection: Connection, own: Session) -> None:
