@@ -51,6 +51,11 @@ class Caller:
     def is_client(self) -> bool:
         return self.role == CLIENT
 
+    @property
+    def key(self) -> str:
+        """Unlike any other caller's: a person may be named like a service."""
+        return self.name if self.kind == "service" else f"person:{self.id}"
+
 
 class Registry:
     """The receiver's registered tokens, read again whenever its conf file changes."""

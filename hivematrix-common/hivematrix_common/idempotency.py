@@ -54,7 +54,7 @@ def claim(session: AnySession, table: str) -> Keyed | Response | None:
         return None
     if not _KEY.fullmatch(key):
         raise Problem("bad_request", f"{HEADER}: expected 1 to 200 visible ASCII characters.")
-    keyed = Keyed(table, auth.caller().name, key, _request_digest())
+    keyed = Keyed(table, auth.caller().key, key, _request_digest())
     if not try_advisory_xact_lock(session, f"idempotency {keyed.caller} {key}"):
         raise Problem("still_running", "A request with this key is still being answered.", headers={"Retry-After": "1"})
     return _stored(session, keyed) or keyed

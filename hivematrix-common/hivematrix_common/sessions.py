@@ -92,17 +92,16 @@ class Sessions:
         self._asked_at = time.monotonic()
 
     def _renewed(self, token: str, claims: Claims) -> tuple[Claims | None, str | None]:
-        """A token that has not expired holds while Helm is away; it is asked again when the revoked sids are."""
-        if self._away and not expired(claims):
-            return claims, None
-        try:
-            fresh = self.source.renew(token)
-        except Problem:
-            self._away = True
-            if expired(claims):
-                raise
-            return claims, None
-        return (self.verifier.read(fresh), fresh) if fresh else (None, None)
+        """A token that has not expired holds while Helm is away; the next question for revoked sids tells when not."""
+        if not self._away:
+            try:
+                fresh = self.source.renew(token)
+                return (self.verifier.read(fresh), fresh) if fresh else (None, None)
+            except Problem:
+                self._away = True
+        if expired(claims):
+            raise Problem("peer_unavailable", "The sign-in service is away; try again.", headers={"Retry-After": "3"})
+        return claims, None
 
 
 def init_sessions(app: Flask, source: SessionSource) -> None:

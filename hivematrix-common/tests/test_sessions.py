@@ -183,6 +183,14 @@ def test_the_sign_in_form_is_checked_though_public(toy: Service) -> None:
     assert toy.get("/login", None).text.startswith("auditor ")
 
 
+def test_a_person_named_like_a_service_is_another_caller_to_idempotency(toy: Service) -> None:
+    toy.sign_in("admin", name="technician")
+    again = {"json": {"text": "x"}, "headers": {"Idempotency-Key": "k"}}
+    assert toy.post("/api/notes", "technician", **again).status_code == 201
+    toy.post("/api/notes", None, json={"text": "x"}, headers={"Idempotency-Key": "k"} | toy.csrf())
+    assert toy.get("/api/notes").json == ["x", "x"]
+
+
 # Cookies
 
 
@@ -267,7 +275,8 @@ def test_while_helm_is_away_a_token_lives_out_its_fifteen_minutes(
     set_clock("2025-11-02T10:16:00Z")
     assert toy.get("/api/notes", None).status_code == 401
     page = toy.get("/prices", None, headers=HTML)
-    assert page.status_code == 503
+    assert (page.status_code, page.headers["Retry-After"]) == (503, "3")
+    assert "sign-in service is away" in page.text
     assert toy.get("/login", None).text.startswith("nobody ")
 
 
