@@ -14,7 +14,8 @@ PACKAGES = ["hivematrix_common", *(f"hivematrix_{service}" for service in SERVIC
 # layer -> what of its own package it may import
 LAYERS = {
     "routes": {"services", "schemas", "render", "domain"},
-    "cli": {"services", "app", "config", "domain", "render", "schemas", "supervisor", "system"},
+    "cli": {"services", "app", "config", "commands", "domain", "render", "schemas", "supervisor", "system"},
+    "commands": {"services", "app", "config", "domain", "system"},
     "services": {"domain", "store", "clients", "render", "system", "config", "schemas"},
     "store": {"models", "domain"},
     "clients": {"domain"},
@@ -133,7 +134,7 @@ def test_the_services_look_like_siblings() -> None:
         "__init__.py", "app.py", "config.py", "domain", "models.py", "store.py", "services.py", "clients.py",
         "schemas.py", "services", "store",
         "render.py", "routes", "cli.py", "migrations", "templates", "static", "providers", "system", "supervisor.py",
-        "import_tables.py", "staging.py",
+        "import_tables.py", "staging.py", "commands",
     }  # fmt: skip
     for service in SERVICES:
         names = {path.name for path in folder(f"hivematrix_{service}").iterdir() if path.name != "__pycache__"}

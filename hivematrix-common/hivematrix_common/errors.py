@@ -31,6 +31,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unknown_format": (422, "The document's format is unknown"),
     "idempotency_mismatch": (422, "The idempotency key was used for another request"),
     "too_many_requests": (429, "Too many requests"),
+    "too_many_tries": (429, "Too many wrong tries to sign in"),
     "header_too_large": (431, "The request's headers are too large"),
     "internal": (500, "An unexpected fault"),
     "not_implemented": (501, "The method is unknown"),

@@ -2,11 +2,19 @@
 
 from hivematrix_common.database import init_database
 from hivematrix_common.health import init_health
+from hivematrix_common.pages import init_pages
+from hivematrix_common.sessions import init_sessions
 from hivematrix_common.web import App, new_app
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.models import db
-from hivematrix_helm.routes.api import api
+from hivematrix_helm.routes import account, administration, api, sessions, sign_in, tokens, users
+from hivematrix_helm.routes.pages import pages
+from hivematrix_helm.services.sessions import LocalSource
+
+# Importing them puts their pages into the table.
+PAGE_MODULES = (sign_in, account, administration)
+PAGES = (("Overview", "pages.home"), ("People", "pages.users"), ("Tokens", "pages.tokens"))
 
 
 def create_app(settings: HelmSettings | None = None) -> App:
@@ -14,5 +22,8 @@ def create_app(settings: HelmSettings | None = None) -> App:
     app = new_app(settings, __package__, "HiveMatrix Helm")
     init_database(app, db, settings)
     init_health(app, ("codex", "ledger", "archive"))
-    app.register_api(api)
+    init_sessions(app, LocalSource(settings))
+    init_pages(app, settings, pages, PAGES)
+    for module in (api, users, tokens, sessions):
+        app.register_api(module.api)
     return app

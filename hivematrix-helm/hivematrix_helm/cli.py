@@ -1,4 +1,4 @@
-"""hivematrix-helm: init, up, down, status, logs, env, tokens; serve and init-db as every service has them."""
+"""hivematrix-helm: init, up, down, status, logs, env, tokens, users; serve and init-db as every service has them."""
 
 import shlex
 import shutil
@@ -9,25 +9,28 @@ from typing import Any, NoReturn
 
 import click
 import orjson
-from hivematrix_common import cli, clock
+from hivematrix_common import cli
 from hivematrix_common.durable import write_file
-from hivematrix_common.errors import Problem
 from hivematrix_common.postgres import ClusterError, program
 from sqlalchemy.engine import make_url
 
-from hivematrix_helm import services, supervisor
+from hivematrix_helm import supervisor
 from hivematrix_helm.app import create_app
+from hivematrix_helm.commands import tokens, usage_told, users
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain.loglines import LEVELS, Entry
 from hivematrix_helm.domain.mesh import SERVICES
-from hivematrix_helm.domain.times import after
+from hivematrix_helm.services import logs as log_service
+from hivematrix_helm.services import mesh as mesh_service
 from hivematrix_helm.system import instance, launching, logfiles, meshfile
 from hivematrix_helm.system.confs import Conf
 from hivematrix_helm.system.database import pgpass
 from hivematrix_helm.system.instance import InitializeError, Options
 from hivematrix_helm.system.probes import PortsTakenError
 
-group = cli.service_group(HelmSettings, create_app, "Helm: starts, stops and watches the mesh; gives out tokens.")
+group = cli.service_group(
+    HelmSettings, create_app, "Helm: starts, stops and watches the mesh; keeps accounts and tokens."
+)
 
 
 @group.command()
@@ -106,7 +109,7 @@ def status(home: str | None, as_json: bool) -> int:
 
     Example: hivematrix-helm status --json
     """
-    found = services.statuses(cli.load_settings(HelmSettings, home))
+    found = mesh_service.statuses(cli.load_settings(HelmSettings, home))
     if as_json:
         click.echo(orjson.dumps(found))
     else:
@@ -135,9 +138,9 @@ def logs(service: str | None, *, follow: bool, lines: int, as_json: bool, home: 
     Example: hivematrix-helm logs ledger -f --level WARNING
     """
     path = cli.chosen_home(home)
-    with _usage_told():
-        wanted = services.log_filter(told["level"], told["trace"], told["since"])
-        names = services.log_names(path, service)
+    with usage_told():
+        wanted = log_service.wanted(told["level"], told["trace"], told["since"])
+        names = log_service.names(path, service)
     places = logfiles.ends(path, names)
     for entry in logfiles.last(path, places, wanted, lines, whole=bool(told["since"] or told["trace"])):
         _print_entry(entry, as_json=as_json)
@@ -172,67 +175,8 @@ def env(home: str | None) -> int:
     return cli.DONE
 
 
-@group.group()
-def tokens() -> None:
-    """Who may call the services."""
-
-
-@tokens.command("issue")
-@click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, help="May be given several times.")
-@click.option("--expires", metavar="TIME", help="90d from now, or an ISO instant; never when left out.")
-@cli.home_option
-def issue_token(name: str, scopes: tuple[str, ...], expires: str | None, home: str | None) -> int:
-    """Register a new token with every service its scopes name, live within 2 s; stdout's last line is the token.
-
-    Example: hivematrix-helm tokens issue reporting --scope ledger:read --expires 90d
-    """
-    path = _initialized_home(home)
-    try:
-        until = after(expires, clock.now()) if expires else None
-    except ValueError as error:
-        cli.fail(f"--expires: {error}", cli.USAGE)
-    held = sum(row["caller"] == name for row in services.issued_tokens(path))
-    with _usage_told():
-        token = services.issue_token(path, name, scopes, until)
-    cli.say(f"{name} may {', '.join(sorted(set(scopes)))}. The token is the line on stdout, shown only now.")
-    if held:
-        cli.say(f"{name} had {held} before; this is one more. To take one away: hivematrix-helm tokens revoke ID")
-    click.echo(token)
-    return cli.DONE
-
-
-@tokens.command("list")
-@cli.json_option
-@cli.home_option
-def list_tokens(home: str | None, as_json: bool) -> int:
-    """Every token the services know: id, caller, scopes, until when.
-
-    Example: hivematrix-helm tokens list --json
-    """
-    rows = services.issued_tokens(_initialized_home(home))
-    if as_json:
-        click.echo(orjson.dumps(rows))
-    else:
-        for row in rows:
-            until = f"until {row['expires']}" if row["expires"] else "no end"
-            click.echo(f"{row['id']}  {row['caller']:20}  {until:26}  {' '.join(row['scopes'])}")
-    return cli.DONE
-
-
-@tokens.command("revoke")
-@click.argument("name_or_id")
-@cli.home_option
-def revoke_token(name_or_id: str, home: str | None) -> int:
-    """Take a token, or all of a caller's, from every service; refused within 2 s.
-
-    Example: hivematrix-helm tokens revoke reporting
-    """
-    gone = services.revoke_tokens(_initialized_home(home), name_or_id)
-    if not gone:
-        cli.fail(f"no token of {name_or_id}; see: hivematrix-helm tokens list")
-    click.echo("\n".join(gone))
-    return cli.DONE
+group.add_command(tokens.group)
+group.add_command(users.group)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -242,22 +186,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _initialize(home: Path, options: Options) -> None:
     with _faults_told():
         instance.initialize(home, options)
-
-
-def _initialized_home(home: str | None) -> Path:
-    path = cli.chosen_home(home)
-    if not instance.initialized(path):
-        cli.fail(f"{path}: nothing is set up here; run: hivematrix-helm init", cli.CONFIGURATION)
-    return path
-
-
-@contextmanager
-def _usage_told() -> Iterator[None]:
-    """An argument that makes no sense, said once."""
-    try:
-        yield
-    except Problem as problem:
-        cli.fail(problem.detail, cli.USAGE)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hivematrix_common.schemas import Model
+from hivematrix_common.schemas import NO_NUL, Account, Model
 from pydantic import Field
 
 
@@ -77,3 +77,114 @@ class LogEntry(Model):
 class LogPage(Model):
     limit: int
     logs: list[LogEntry]
+
+
+class UserPath(Model):
+    name: str = Field(pattern=NO_NUL, max_length=100)
+
+
+class User(Model):
+    name: str
+    display_name: str
+    role: str
+    account_number: str | None
+    second_factor: bool
+    must_change: bool
+    disabled_at: str | None
+    created_at: str
+    seen_at: str | None
+
+
+class UserList(Model):
+    users: list[User]
+
+
+class NewUser(Model):
+    """Without `password` one is generated; either is replaced at the first sign-in."""
+
+    name: str = Field(max_length=100, pattern=NO_NUL)
+    display_name: str = Field("", max_length=200, pattern=NO_NUL)
+    role: str = Field(max_length=20, pattern=NO_NUL)
+    account_number: Account | None = None
+    password: str | None = Field(None, max_length=1000)
+
+
+class NewPassword(Model):
+    password: str | None = Field(None, max_length=1000, description="generated when left out")
+
+
+class NewRole(Model):
+    role: str = Field(max_length=20, pattern=NO_NUL)
+    account_number: Account | None = Field(None, description="a client's company")
+
+
+class UserChanged(Model):
+    user: User
+
+
+class PasswordSet(Model):
+    """`password` is the generated one, shown only now."""
+
+    user: User
+    password: str | None
+
+
+class SessionToken(Model):
+    token: str = Field(max_length=8000)
+
+
+class HandOverCode(Model):
+    code: str = Field(max_length=200)
+
+
+class RevokedSessions(Model):
+    revoked: list[str]
+
+
+class TokenPath(Model):
+    token_id: str = Field(pattern="^[0-9A-Za-z_]{1,64}$")
+
+
+class Token(Model):
+    id: str
+    caller: str
+    scopes: list[str]
+    services: list[str]
+    created: str | None
+    expires: str | None
+    replaced_by: str | None
+    ends_soon: bool
+    of_service: bool
+    used_at: str | None
+    used_from: str | None
+
+
+class TokenList(Model):
+    """`silent` are the services that did not say when their callers' tokens were used last."""
+
+    tokens: list[Token]
+    silent: list[str]
+
+
+class NewToken(Model):
+    name: str = Field(max_length=50, pattern=NO_NUL)
+    scopes: list[str] = Field(min_length=1, max_length=50)
+    expires: str | None = Field(None, max_length=40, description="90d from now, or an ISO 8601 instant; none: no end")
+
+
+class Rotation(Model):
+    overlap: str = Field("1h", max_length=40, description="how long the old one goes on, at most 24h")
+
+
+class TokenGiven(Model):
+    """`token` is shown only now; null where it went into a service's conf by itself."""
+
+    caller: str
+    scopes: list[str]
+    expires: str | None
+    old_ends: str | None
+    token: str | None
+
+
+class TokenRevoked(Model):
+    revoked: str

@@ -1,10 +1,7 @@
 import json
 
 import pytest
-from hivematrix_common.postgres import free_port
-from hivematrix_helm import services
-from hivematrix_helm.app import create_app
-from hivematrix_helm.config import HelmSettings
+from hivematrix_helm import store
 from hivematrix_helm.system import control, meshfile
 from hivematrix_helm.system.processes import Identity, identify
 from sqlalchemy import text
@@ -13,14 +10,6 @@ from sqlalchemy import text
 def line(level="INFO", message="request", minute=0, **members):
     base = {"time": f"2025-11-01T12:{minute:02}:00.000+00:00", "level": level, "service": "x", "message": message}
     return json.dumps(base | members) + "\n"
-
-
-@pytest.fixture
-def helm(service, home):
-    for name in ("logs", "run"):
-        (home / name).mkdir()
-    nobody = {f"{name}_url": f"http://127.0.0.1:{free_port()}" for name in ("codex", "ledger", "archive", "helm")}
-    return service(HelmSettings, create_app, {"services": nobody})
 
 
 @pytest.fixture
@@ -81,7 +70,7 @@ def test_an_order_is_carried_out_though_it_cannot_be_recorded(helm, asked, monke
     def lost(*_):
         helm.db.session.execute(text("SELECT nothing_of_that_name"))
 
-    monkeypatch.setattr(services.store, "add_operation", lost)
+    monkeypatch.setattr(store, "add_operation", lost)
     assert helm.post("/api/services/ledger/restart", "technician").status_code == 200
     assert asked
 

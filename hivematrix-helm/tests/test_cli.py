@@ -13,7 +13,7 @@ from hivematrix_common.postgres import free_port
 from hivematrix_helm import cli, supervisor
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain.mesh import SERVICES
-from hivematrix_helm.system import launching, meshfile, probes
+from hivematrix_helm.system import launching, meshfile, probes, session_key
 from hivematrix_helm.system.confs import Conf, registrations
 from hivematrix_helm.system.processes import identify
 
@@ -29,6 +29,8 @@ def made(home):
         conf.add("service", {"port": str(ports[service])})
         conf.add("services", {f"{name}_url": f"http://127.0.0.1:{port}" for name, port in ports.items()})
         conf.add("database", {"url": f"postgresql+psycopg2://{service}_user:a%3Ab@127.0.0.1:5999/{service}_db"})
+        conf.add("sessions", {"verify_keys": session_key.make(home)})
+        conf.add("pages", {"secret_key": "signs-forms-of-tests"})
     owner = "postgresql+psycopg2://archive_owner:secret@127.0.0.1:5999/archive_db"
     Conf(home, "archive-owner").add("database", {"url": owner})
     Conf(home, "helm").add("postgres", {"embedded": "yes", "port": "5999"})
@@ -258,8 +260,9 @@ def test_following_shows_what_is_written_later_and_survives_a_file_begun_anew(ma
 
 
 def test_every_command_has_help_with_an_example(command):
-    names = [[name] for name in cli.group.commands if name != "tokens"]
-    for words in [*names, *(["tokens", name] for name in cli.tokens.commands)]:
+    groups = {"tokens": cli.tokens.group, "users": cli.users.group}
+    names = [[name] for name in cli.group.commands if name not in groups]
+    for words in [*names, *([group, name] for group, its in groups.items() for name in its.commands)]:
         code, out, _ = command(*words, "--help")
         assert code == 0
         assert re.search(r"Example:\s+(eval \"\$\()?hivematrix-helm " + " ".join(words).replace(" ", r"\s+"), out), (

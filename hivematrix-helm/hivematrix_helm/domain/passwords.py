@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 from hivematrix_common.domain.errors import DomainError
 
@@ -27,7 +28,7 @@ def check(password: str, about: Iterable[str]) -> None:
     known = sorted({word for text in (*about, "hivematrix") for word in _words(text)}, key=len, reverse=True)
     # What is known of a person or of us counts for nothing: the rest has to be hard to guess by itself.
     rest = re.sub("|".join(map(re.escape, known)), "", prepared(password), flags=re.IGNORECASE)
-    found = zxcvbn(rest[:_LOOKED_AT], known) if rest else {"score": 0, "feedback": {"warning": ""}}
+    found: Any = zxcvbn(rest[:_LOOKED_AT] or "a", known)  # it cannot take an empty text
     if found["score"] < _SAFE:
         raise DomainError("password", f"{_GUESSABLE} {found['feedback']['warning']}".strip())
 

@@ -12,8 +12,8 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9]{1,32}")
 
 
 def normal_name(typed: str) -> str:
-    """The sign-in name behind what was typed: names have no capitals."""
-    return unicodedata.normalize("NFKC", typed).strip().lower()[:LONGEST_NAME]
+    """The sign-in name behind what was typed: names have no capitals, and nothing PostgreSQL does not take."""
+    return unicodedata.normalize("NFKC", typed).replace("\0", "").strip().lower()[:LONGEST_NAME]
 
 
 def parse_name(text: str) -> str:

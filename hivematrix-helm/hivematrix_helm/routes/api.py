@@ -4,26 +4,26 @@ from flask import Response, current_app
 from hivematrix_common.auth import caller
 from hivematrix_common.web import Api, json_answer
 
-from hivematrix_helm import services
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.schemas import LogPage, LogQuery, Operated, ServiceList, ServicePath, ServiceStatus, StatusList
+from hivematrix_helm.services import logs, mesh
 
 api = Api("helm", __name__)
 
 
 @api.get("/api/services", scope="helm:read", responses={200: ServiceList}, summary="The services of this mesh")
 def service_list() -> Response:
-    return json_answer({"services": services.listed(_settings())})
+    return json_answer({"services": mesh.listed(_settings())})
 
 
 @api.get("/api/services/status", scope="helm:read", responses={200: StatusList}, summary="What runs, and what is ready")
 def status_list() -> Response:
-    return json_answer(services.statuses(_settings()))
+    return json_answer(mesh.statuses(_settings()))
 
 
 @api.get("/api/services/<service>/status", scope="helm:read", responses={200: ServiceStatus}, summary="One service")
 def service_status(path: ServicePath) -> Response:
-    return json_answer(services.status(_settings(), path.service))
+    return json_answer(mesh.status(_settings(), path.service))
 
 
 @api.post("/api/services/<service>/start", scope="helm:operate", responses={200: Operated}, summary="Start a service")
@@ -43,13 +43,13 @@ def restart(path: ServicePath) -> Response:
 
 @api.get("/api/logs", scope="helm:read", responses={200: LogPage}, summary="What the services wrote, oldest first")
 def log_list(query: LogQuery) -> Response:
-    wanted = services.log_filter(query.level, query.trace_id, query.since)
-    entries = services.log_entries(_settings().home, query.service, wanted, query.limit)
+    wanted = logs.wanted(query.level, query.trace_id, query.since)
+    entries = logs.entries(_settings().home, query.service, wanted, query.limit)
     return json_answer({"limit": query.limit, "logs": [entry.as_json() for entry in entries]})
 
 
 def _operate(action: str, path: ServicePath) -> Response:
-    return json_answer(services.operate(_settings(), action, path.service, caller().name))
+    return json_answer(mesh.operate(_settings(), action, path.service, caller().name))
 
 
 def _settings() -> HelmSettings:

@@ -60,19 +60,19 @@ STATEMENTS = (
     )
     """,
     """
-    CREATE TABLE sign_in_tries (
+    CREATE TABLE sign_in_failures (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         name text NOT NULL,
         address text NOT NULL,
         at timestamptz NOT NULL
     )
     """,
-    "CREATE INDEX sign_in_tries_by_name ON sign_in_tries (name)",
-    "CREATE INDEX sign_in_tries_by_address ON sign_in_tries (address)",
-    "CREATE INDEX sign_in_tries_by_time ON sign_in_tries (at)",
+    "CREATE INDEX sign_in_failures_by_name ON sign_in_failures (name)",
+    "CREATE INDEX sign_in_failures_by_address ON sign_in_failures (address)",
+    "CREATE INDEX sign_in_failures_by_time ON sign_in_failures (at)",
     "GRANT SELECT, INSERT, UPDATE ON people TO helm_user",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON recovery_codes, sessions, hand_over_codes TO helm_user",
-    "GRANT SELECT, INSERT, DELETE ON sign_in_tries TO helm_user",
+    "GRANT SELECT, INSERT, DELETE ON sign_in_failures TO helm_user",
 )
 
 

@@ -1,26 +1,19 @@
-"""Helm's use cases: what runs, start and stop it, what it wrote, who may call."""
+"""What runs, and starting and stopping it."""
 
 import contextlib
 import logging
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import psutil
-from hivematrix_common import clock, logs, tokens
-from hivematrix_common.config import conf_path
-from hivematrix_common.errors import FieldError, Problem
+from hivematrix_common import logs
+from hivematrix_common.errors import Problem
 from sqlalchemy.exc import SQLAlchemyError
 
 from hivematrix_helm import store
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.domain.loglines import Entry, Filter
-from hivematrix_helm.domain.mesh import DESCRIPTIONS, SERVICES, services_of
-from hivematrix_helm.domain.times import before
-from hivematrix_helm.system import control, logfiles, meshfile, probes
-from hivematrix_helm.system.confs import registrations
+from hivematrix_helm.domain.mesh import DESCRIPTIONS, SERVICES
+from hivematrix_helm.system import control, meshfile, probes
 
 ACTIONS = {"start": "starting", "stop": "stopping", "restart": "restarting"}
 _log = logging.getLogger("hivematrix.helm")
@@ -71,67 +64,6 @@ def operate(settings: HelmSettings, action: str, name: str, caller: str) -> dict
     return {"success": True, "message": f"{name} is {ACTIONS[action]}", "pid": answer["pid"]}
 
 
-def log_filter(level: str, trace_id: str | None, since: str | None) -> Filter:
-    try:
-        return Filter(level, trace_id, before(since, clock.now()) if since else None)
-    except ValueError as error:
-        raise _unacceptable("since", str(error)) from None
-
-
-def log_names(home: Path, service: str | None) -> list[str]:
-    """The logs to read: one, or all there are."""
-    known = logfiles.services(home)
-    if service and service not in {*known, *SERVICES}:
-        raise Problem("not_found", f"There is no log of {service}; there are {', '.join(known)}.")
-    return [service] if service else known
-
-
-def log_entries(home: Path, service: str | None, wanted: Filter, limit: int) -> list[Entry]:
-    """The newest entries that fit, oldest first."""
-    return logfiles.last(home, logfiles.ends(home, log_names(home, service)), wanted, limit)
-
-
-def issue_token(home: Path, name: str, scopes: Sequence[str], expires: datetime | None) -> str:
-    """A new token, live within two seconds with every service its scopes name; Problem says what is not acceptable."""
-    if name in SERVICES:
-        raise _unacceptable("name", f"{name} is a service; `hivematrix-helm init` gives services their tokens")
-    if not tokens.CALLER.fullmatch(name):
-        raise _unacceptable("name", f"expected small letters, digits and hyphens, got {name!r}")
-    if unknown := sorted(set(scopes) - set(tokens.SCOPES)):
-        raise _unacceptable("scope", f"unknown {', '.join(unknown)}; known are {', '.join(tokens.SCOPES)}")
-    if expires and expires <= clock.now():
-        raise _unacceptable("expires", f"{clock.instant_text(expires)} is past")
-    wanted = services_of(tuple(scopes))
-    token = tokens.generate(name)
-    for service, its in wanted.items():
-        tokens.register(conf_path(home, service), token, name, its, expires)
-    return token
-
-
-def issued_tokens(home: Path) -> list[dict[str, Any]]:
-    """Every token that a service knows, the services' own included, by caller; digests are not shown."""
-    found: dict[str, dict[str, Any]] = {}
-    for service in SERVICES:
-        for entry in registrations(home, service):
-            new = {"id": entry.id, "caller": entry.caller, "scopes": [], "services": []}
-            row = found.setdefault(entry.id, new)
-            row["services"].append(service)
-            row["scopes"] += sorted(entry.scopes)
-            row |= {"created": _text(entry.created), "expires": _text(entry.expires)}
-    return sorted(found.values(), key=lambda row: (row["caller"], row["created"] or ""))
-
-
-def revoke_tokens(home: Path, name_or_id: str) -> list[str]:
-    """Unregister everywhere; the ids that are gone. A service's name revokes nothing, its token's id does."""
-    gone = set()
-    for service in SERVICES:
-        for entry in registrations(home, service):
-            named = entry.caller == name_or_id and name_or_id not in SERVICES
-            if (named or entry.id == name_or_id) and tokens.unregister(conf_path(home, service), entry.id):
-                gone.add(entry.id)
-    return sorted(gone)
-
-
 def _status(settings: HelmSettings, name: str, unit: dict[str, Any] | None) -> dict[str, Any]:
     url = settings.peer_url(name)
     fault = probes.fault(url)
@@ -171,11 +103,3 @@ def _memory(pid: int | None) -> float | None:
 def _check(name: str) -> None:
     if name not in SERVICES:
         raise Problem("not_found", f"There is no service {name}; there are {', '.join(SERVICES)}.")
-
-
-def _unacceptable(field: str, message: str) -> Problem:
-    return Problem("invalid", f"{field}: {message}", fields=[FieldError(field, message)])
-
-
-def _text(at: datetime | None) -> str | None:
-    return clock.instant_text(at) if at else None

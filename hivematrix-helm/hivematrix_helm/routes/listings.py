@@ -1,0 +1,48 @@
+"""The tables of Helm's pages."""
+
+from hivematrix_common.domain.roles import ROLES
+from hivematrix_common.pages import ROLE_WORDS
+from hivematrix_common.tables import Choice, Column, Table
+
+from hivematrix_helm.domain.mesh import SERVICES
+
+USERS = Table(
+    name="users",
+    caption="Accounts",
+    nouns=("account", "accounts"),
+    key="name",
+    sort="name",
+    search=("name", "display_name", "account_number"),
+    columns=(
+        Column("name", "Name"),
+        Column("role", "Role"),
+        Column("account_number", "Company", priority=3),
+        Column("second_factor", "Second factor", priority=2),
+        Column("signed_in_at", "Last signed in", kind="instant", priority=2),
+        Column("disabled", "State", sortable=False),
+    ),
+    choices=(
+        Choice("role", "Role", tuple((role, ROLE_WORDS[role]) for role in ROLES)),
+        Choice("disabled", "State", (("no", "Active"), ("yes", "Disabled"))),
+    ),
+)
+TOKENS = Table(
+    name="tokens",
+    caption="Service tokens",
+    nouns=("token", "tokens"),
+    key="id",
+    sort="caller",
+    search=("caller", "id"),
+    columns=(
+        Column("caller", "Caller"),
+        Column("services", "Known to", sortable=False, priority=3),
+        Column("scopes", "Scopes", sortable=False, priority=2),
+        Column("used_at", "Last used", kind="instant"),
+        Column("expires", "Ends", kind="instant"),
+        Column("id", "", sortable=False),
+    ),
+    choices=(
+        Choice("services", "Known to", tuple((name, name.capitalize()) for name in SERVICES)),
+        Choice("ends_soon", "Ends soon", (("yes", "Yes"), ("no", "No"))),
+    ),
+)
