@@ -41,7 +41,13 @@ _FAULT = "This is our fault, not yours. It was logged; give the trace below when
 
 
 class Pages(Blueprint):
-    """A table of pages. Each names its scope, and `client` when clients may come, as a route of web.Api does."""
+    """A table of pages. Each names its scope, and `client` when clients may come, as a route of web.Api does.
+
+    The endpoints are called `pages.<view>` in every service.
+    """
+
+    def __init__(self, import_name: str) -> None:
+        super().__init__("pages", import_name)
 
     def get(  # type: ignore[override]
         self, rule: str, *, scope: str | None, client: Client = False, **options: Any

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from flask import Flask
 from markupsafe import Markup, escape
 
+from hivematrix_common import logs
 from hivematrix_common.domain import charts
 from hivematrix_common.domain.money import minor_digits, round_half_up
 from hivematrix_common.domain.period import Period
@@ -70,12 +71,24 @@ def plural(number: int, one: str, many: str = "") -> str:
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
+def shares(amounts: Mapping[str, Decimal | int]) -> list[tuple[str, Decimal | int, str]]:
+    """Word, amount and percent of the whole, as `ui.shares` draws them."""
+    whole = sum(amounts.values()) or 1
+    return [(word, amount, f"{amount} · {100 * amount / whole:.1f} %") for word, amount in amounts.items()]
+
+
+def bar_items(rows: Iterable[Any], currency: str) -> list[tuple[str, Decimal, str]]:
+    """Rows with `period` and `total` as `ui.bars` draws them."""
+    return [(month(row.period, short=True), row.total, f"{money(row.total, currency)} {currency}") for row in rows]
+
+
 def init_filters(app: Flask, zone: ZoneInfo) -> None:
     def zipped(left: Iterable[Any], right: Iterable[Any]) -> list[tuple[Any, Any]]:
         return list(zip(left, right, strict=True))
 
     app.jinja_env.filters |= {
         "attributes": attributes,
+        "bar_items": bar_items,
         "change": change,
         "count": count,
         "day": day,
@@ -83,9 +96,10 @@ def init_filters(app: Flask, zone: ZoneInfo) -> None:
         "money": money,
         "month": month,
         "plural": plural,
+        "shares": shares,
         "zip": zipped,
     }
-    app.jinja_env.globals["charts"] = charts
+    app.jinja_env.globals |= {"charts": charts, "trace_id": logs.trace_id}
 
 
 def _signed(text: str) -> str:

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import orjson
 from flask import Response, request
 from sqlalchemy import ColumnElement, Select, Subquery, func, or_, select, tuple_
+from sqlalchemy.sql.selectable import TextualSelect
 
 from hivematrix_common import shown
 from hivematrix_common.database import AnySession
@@ -109,7 +110,7 @@ class Table:
         found = fitting[start : start + self.page + 1] if asked.place else fitting[: self.page + 1]
         return self._page(asked, found, len(fitting))
 
-    def of_query(self, session: AnySession, query: Select[Any]) -> "Listing":
+    def of_query(self, session: AnySession, query: Select[Any] | TextualSelect) -> "Listing":
         """From a select whose columns bear the names used here; those that are sorted by are never NULL."""
         asked = self._asked()
         rows = query.subquery()

@@ -88,7 +88,9 @@ def browser_page(chromium: Any, serve: Callable[[Service], str]) -> Iterator[Cal
     with ExitStack() as stack:
 
         def visit(service: Service, person: str | None = None, *, script: bool = True, **claims: Any) -> Visit:
-            context = chromium.new_context(java_script_enabled=script, viewport=WIDE, locale="en-GB", reduced_motion="reduce")
+            context = chromium.new_context(
+                java_script_enabled=script, viewport=WIDE, locale="en-GB", reduced_motion="reduce"
+            )
             stack.callback(context.close)
             made = Visit(context.new_page(), serve(service))
             if person:

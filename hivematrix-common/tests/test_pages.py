@@ -1,4 +1,4 @@
-"""The base layout and every macro in a real browser; error pages for people, problems for programs; one file of style."""
+"""The base layout and every macro in a real browser; pages for people and problems for programs; one style sheet."""
 
 import re
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class GallerySettings(Settings):
 
 
 def make_pages() -> Pages:
-    pages = Pages("toy", __name__)
+    pages = Pages(__name__)
 
     @pages.get("/", scope="codex:read")
     def home() -> Any:
@@ -70,7 +70,7 @@ def create_gallery(settings: GallerySettings) -> web.App:
     init_sessions(app, PeerSource(settings))
     init_database(app, new_db(), settings)
     init_health(app)
-    subnav = (("Gallery", "toy.home"), ("Closed", "toy.closed"))
+    subnav = (("Gallery", "pages.home"), ("Closed", "pages.closed"))
     init_pages(app, settings, make_pages(), subnav)
     loaders = [app.jinja_loader, FileSystemLoader(Path(__file__).parent / "templates")]
     app.jinja_loader = ChoiceLoader([loader for loader in loaders if loader])
