@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 import orjson
-from hivematrix_common.database import AnySession
+from hivematrix_common.database import AnySession, only_own, own_account
 from hivematrix_common.domain.period import Period
 from hivematrix_common.domain.vocabulary import RATES
 from sqlalchemy import ColumnElement, Row, Table, func, or_, select, text
@@ -71,6 +71,29 @@ SELECT c.account_number, row_to_json(c)::text AS company,
         {_TICKET} WHERE t.account_number = c.account_number ORDER BY t.uid) y) END AS tickets
 FROM companies c WHERE c.account_number > :cursor ORDER BY c.account_number LIMIT :limit + 1"""  # noqa: S608
 
+# A client may cause this one too: every part is held to its own account.
+_OWN = "(CAST(:own AS text) IS NULL OR account_number = :own)"
+_HOLDINGS = f"""
+SELECT
+    (SELECT json_build_object('all', count(*), 'active', count(*) FILTER (WHERE lower(status) = 'active'))
+        FROM companies WHERE {_OWN}) AS companies,
+    (SELECT json_build_object('all', count(*), 'active', count(*) FILTER (WHERE active))
+        FROM contacts WHERE {_OWN}) AS people,
+    (SELECT coalesce(json_object_agg(kind, number), '{{}}') FROM (
+        SELECT coalesce(billing_type, 'Unknown') AS kind, count(*) AS number
+        FROM assets WHERE {_OWN} GROUP BY 1 ORDER BY 2 DESC, 1) y) AS machines,
+    (SELECT json_build_object('all', count(*), 'open', count(*) FILTER (WHERE closed_at IS NULL))
+        FROM tickets WHERE {_OWN}) AS tickets,
+    (SELECT max(opened_at) FROM tickets WHERE {_OWN}) AS ticket_opened_at,
+    (SELECT count(*) FROM time_entries WHERE {_OWN}) AS entries,
+    (SELECT max(worked_on) FROM time_entries WHERE {_OWN}) AS worked_on
+"""  # noqa: S608
+_NEWEST_PLANS = """
+SELECT DISTINCT ON (plan_name, term) plan_name, term, valid_from, support_level,
+    count(*) OVER (PARTITION BY plan_name, term) AS versions,
+    (SELECT count(*) FROM companies c WHERE c.billing_plan = p.plan_name AND c.contract_term = p.term) AS companies
+FROM plan_versions p ORDER BY plan_name, term, valid_from DESC"""
+
 
 def session() -> AnySession:
     """The request's (or the command's) session; a use case commits it once."""
@@ -94,23 +117,26 @@ def count_companies(session: AnySession) -> int:
 
 
 def find_company(session: AnySession, account_number: str) -> dict[str, Any] | None:
-    row = session.execute(select(companies).where(companies.c.account_number == account_number)).one_or_none()
+    mine = companies.c.account_number == account_number
+    row = session.execute(select(companies).where(mine, only_own(companies.c.account_number))).one_or_none()
     return _plain(row) if row else None
 
 
 def list_of_company(session: AnySession, kind: str, account_number: str, cursor: str, limit: int) -> Page:
     """A company's `contacts`, `assets` or `locations`, by uid."""
     table = LISTS[kind]
-    mine = table.c.account_number == account_number
+    mine = (table.c.account_number == account_number) & only_own(table.c.account_number)
     total = session.scalar(select(func.count()).select_from(table).where(mine)) or 0
     return _page(session, table, mine & (table.c.uid > cursor), table.c.uid, limit, total=total)
 
 
 def list_tickets(session: AnySession, account_number: str, year: int | None, cursor: str, limit: int) -> Page:
     """A company's tickets with their time entries, by uid; of a `year`: opened or worked on in it."""
-    where = "t.account_number = :account_number AND (:year = 0 OR extract(year FROM t.opened_at) = :year OR EXISTS ("
+    where = "t.account_number = :account_number AND t.account_number = :own"
+    where += " AND (:year = 0 OR extract(year FROM t.opened_at) = :year OR EXISTS ("
     where += "SELECT FROM time_entries e WHERE e.ticket_uid = t.uid AND extract(year FROM e.worked_on) = :year))"
     values = {"account_number": account_number, "year": year or 0, "cursor": cursor, "limit": limit + 1}
+    values["own"] = own_account() or account_number
     query = text(f"{_TICKET} WHERE {where} AND t.uid > :cursor ORDER BY t.uid LIMIT :limit")
     total = session.scalar(text(f"SELECT count(*) FROM tickets t WHERE {where}"), values) or 0  # noqa: S608
     return _cut(session.execute(query, values).all(), "uid", limit, total)
@@ -186,3 +212,13 @@ def _cut(rows: Sequence[Row[Any]], key: str, limit: int, total: int, counted: in
 def _plain(row: Row[Any]) -> dict[str, Any]:
     # A table's column names are a subclass of str, which JSON keys may not be.
     return {str(name): value for name, value in row._mapping.items()}  # noqa: SLF001 - a public name of SQLAlchemy
+
+
+def holdings(session: AnySession) -> dict[str, Any]:
+    """How much of each kind there is; for a client, of its own company."""
+    return _plain(session.execute(text(_HOLDINGS), {"own": own_account()}).one())
+
+
+def newest_plans(session: AnySession) -> list[dict[str, Any]]:
+    """Every plan in its newest version, with the number of its versions and of the companies it names."""
+    return [_plain(row) for row in session.execute(text(_NEWEST_PLANS))]

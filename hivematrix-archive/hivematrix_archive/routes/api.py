@@ -6,9 +6,18 @@ from typing import Any
 import orjson
 from flask import Response, current_app, request
 from hivematrix_common import auth, idempotency
+from hivematrix_common.database import own_account
 from hivematrix_common.errors import Problem
 from hivematrix_common.schemas import AccountPath
-from hivematrix_common.web import NDJSON, Api, json_answer, ndjson_answer, ndjson_described, ndjson_lines
+from hivematrix_common.web import (
+    NDJSON,
+    Api,
+    json_answer,
+    ndjson_answer,
+    ndjson_described,
+    ndjson_lines,
+    prefers_html,
+)
 
 from hivematrix_archive.domain.filter import Filter
 from hivematrix_archive.schemas import (
@@ -46,6 +55,9 @@ api = Api("archive", __name__)
 
 @api.get("/", scope=None, responses={200: Front}, summary="Where things are")
 def front() -> Response:
+    """For people the way to the start page."""
+    if _settings().pages.enabled and prefers_html():
+        return Response(status=303, headers={"Location": f"{request.script_root}/overview"})
     return json_answer({"service": "archive", "log": "/log/checkpoint", "docs": "/api/docs"})
 
 
@@ -73,58 +85,79 @@ def seal_batch() -> Response:
     return sealing.seal(session(), _sealer(), _few_lines(), _lines)
 
 
-@api.get("/api/snapshot/<invoice_number>", scope="archive:read", responses={200: Snapshot}, summary="A sealed bill")
+@api.get(
+    "/api/snapshot/<invoice_number>",
+    scope="archive:read",
+    client=True,
+    responses={200: Snapshot},
+    summary="A sealed bill",
+)
 def snapshot(path: InvoicePath) -> Response:
-    return json_answer(reading.snapshot(session(), path.invoice_number))
+    return json_answer(reading.snapshot(session(), _asked(path)))
 
 
 @api.get(
     "/api/snapshot/<invoice_number>/body",
     scope="archive:read",
+    client=True,
     responses={200: described("The document (`hivematrix.snapshot/1`)", "application/json", "object")},
     summary="The exact bytes that are sealed",
 )
 def body(path: InvoicePath) -> Response:
-    return Response(reading.body(session(), path.invoice_number), mimetype="application/json")
+    return Response(reading.body(session(), _asked(path)), mimetype="application/json")
 
 
 @api.get(
     "/api/snapshot/<invoice_number>/csv",
     scope="archive:read",
+    client=True,
     responses={200: described("The exact CSV", "text/csv")},
     summary="The sealed invoice as CSV",
 )
 def csv(path: InvoicePath) -> Response:
-    name, data = reading.csv(session(), path.invoice_number)
+    name, data = reading.csv(session(), _asked(path))
     return _file(data, name, "text/csv; charset=utf-8")
 
 
 @api.get(
     "/api/snapshot/<invoice_number>/proof",
     scope="archive:read",
+    client=True,
     responses={200: described("A C2SP tlog-proof; its extra line is the leaf data", "text/plain")},
     summary="The proof that the bill is in the log",
 )
 def proof(path: InvoicePath, query: ProofQuery) -> Response:
-    text = reading.proof(session(), path.invoice_number, query.size)
+    text = reading.proof(session(), _asked(path), query.size)
     return _file(text.encode(), f"{path.invoice_number}.tlog-proof", "text/plain; charset=utf-8")
 
 
-@api.get("/api/snapshot/<invoice_number>/line-items", scope="archive:read", responses={200: LineItems})
+@api.get("/api/snapshot/<invoice_number>/line-items", scope="archive:read", client=True, responses={200: LineItems})
 def line_items(path: InvoicePath) -> Response:
-    found = reading.line_items(session(), path.invoice_number)
+    found = reading.line_items(session(), _asked(path))
     return json_answer({"invoice_number": path.invoice_number, "line_items": found})
 
 
-@api.get("/api/snapshots/search", scope="archive:read", responses={200: SearchPage}, summary="Newest first")
+@api.get(
+    "/api/snapshots/search",
+    scope="archive:read",
+    client="account_number",
+    responses={200: SearchPage},
+    summary="Newest first",
+)
 def search(query: SearchQuery) -> Response:
     since, before = reading.day_bounds(query.from_date, query.to_date, _settings().billing.timezone)
-    own = {"limit", "offset", "cursor", "from_date", "to_date"}
-    wanted = Filter(since=since, before=before, **query.model_dump(exclude=own, mode="python"))
+    others = {"limit", "offset", "cursor", "from_date", "to_date", "account_number"}
+    asked = query.model_dump(exclude=others, mode="python")
+    wanted = Filter(since=since, before=before, account_number=own_account() or query.account_number, **asked)
     return json_answer(reading.search(session(), wanted, query.limit, query.offset, query.cursor))
 
 
-@api.get("/api/snapshots/company/<account_number>", scope="archive:read", responses={200: CompanyPage})
+@api.get(
+    "/api/snapshots/company/<account_number>",
+    scope="archive:read",
+    client="account_number",
+    responses={200: CompanyPage},
+)
 def company(path: AccountPath, query: CompanyQuery) -> Response:
     return json_answer(reading.company(session(), path.account_number, query.limit, query.cursor))
 
@@ -179,6 +212,14 @@ def list_jobs(query: JobsQuery) -> Response:
 @api.get("/api/scheduler/jobs/<job_id>", scope="archive:read", responses={200: JobAnswer})
 def job(path: JobPath, query: JobQuery) -> Response:
     return json_answer(schedule.job(session(), path.job_id, query.limit, query.cursor))
+
+
+def _asked(path: InvoicePath) -> str:
+    """The invoice that is asked for; an invoice of another account is to a client one that does not exist."""
+    own = own_account()
+    if own is not None and path.invoice_number.partition("-")[0] != own:
+        raise reading.no_invoice(path.invoice_number)
+    return path.invoice_number
 
 
 def _settings() -> Any:

@@ -19,12 +19,24 @@ def make_api(*, public: bool) -> Api:
     scope = None if public else "archive:read"
     kept_by = "public" if public else "private"
 
-    @api.get("/log/checkpoint", scope=scope, responses=_text("A C2SP signed note"), summary="The newest checkpoint")
+    @api.get(
+        "/log/checkpoint",
+        scope=scope,
+        client=True,
+        responses=_text("A C2SP signed note"),
+        summary="The newest checkpoint",
+    )
     def checkpoint() -> Response:
         headers = {"Cache-Control": f"{kept_by}, max-age={SECONDS}"}
         return Response(log.checkpoint(session()), headers=headers, content_type=TEXT)
 
-    @api.get("/log/key", scope=scope, responses=_text("Verifier keys, one a line, oldest first"), summary="The keys")
+    @api.get(
+        "/log/key",
+        scope=scope,
+        client=True,
+        responses=_text("Verifier keys, one a line, oldest first"),
+        summary="The keys",
+    )
     def key() -> Response:
         headers = {"Cache-Control": f"{kept_by}, max-age={SECONDS}"}
         return Response(log.keys(current_app.extensions["hivematrix_outside"]), headers=headers, content_type=TEXT)

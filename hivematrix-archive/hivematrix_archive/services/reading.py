@@ -22,6 +22,10 @@ _FILE_NAME = re.compile(r"[^A-Za-z0-9 _-]")
 _AMOUNTS = re.compile(r"total_.*|amount")
 
 
+def no_invoice(invoice: str) -> Problem:
+    return Problem("not_found", f"No invoice {invoice} is sealed.")
+
+
 def snapshot(session: AnySession, invoice: str) -> dict[str, Any]:
     """Every column, the document as `billing_data`, and the checkpoint that first covers it."""
     row = _known(store.snapshot(session, invoice), invoice)._asdict()
@@ -129,7 +133,7 @@ def _shown(name: str, value: Any, digits: int) -> Any:
 
 def _known(found: Any, invoice: str) -> Any:
     if found is None:
-        raise Problem("not_found", f"No invoice {invoice} is sealed.")
+        raise no_invoice(invoice)
     return found
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hivematrix_common.database import AnySession
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select, tuple_
+from hivematrix_common.database import AnySession, only_own, own_account
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, null, select, tuple_
 
 from hivematrix_archive.domain.filter import Filter
 from hivematrix_archive.models import bodies, checkpoints, line_items, snapshots
 
 COUNTED = 10_000
+_HOUSES = {"created_by", "notes"}
 _SEARCH_COLUMNS = (
     *("id", "company_account_number", "company_name", "invoice_number", "billing_year", "billing_month"),
     *("invoice_date", "archived_at", "billing_plan", "currency", "kind", "total_amount", "user_count", "asset_count"),
@@ -21,7 +22,10 @@ _COMPANY_COLUMNS = (
 
 
 def snapshot(session: AnySession, invoice: str) -> Row[Any] | None:
-    """Every column of a sealed bill, its body, and the checkpoint that first covers it."""
+    """Every column of a sealed bill, its body, and the checkpoint that first covers it.
+
+    Who sealed it and what was noted is the house's own: to a client both are null.
+    """
     note = (
         select(checkpoints.c.note)
         .where(checkpoints.c.size > snapshots.c.log_index)
@@ -29,7 +33,8 @@ def snapshot(session: AnySession, invoice: str) -> Row[Any] | None:
         .limit(1)
         .scalar_subquery()
     )
-    query = select(snapshots, bodies.c.body, note.label("checkpoint")).join(bodies, _same()).where(_invoice(invoice))
+    columns = [null().label(c.name) if c.name in _HOUSES and own_account() else c for c in snapshots.c]
+    query = select(*columns, bodies.c.body, note.label("checkpoint")).join(bodies, _same()).where(_invoice(invoice))
     return session.execute(query).one_or_none()
 
 
@@ -81,7 +86,7 @@ def company(session: AnySession, account: str, limit: int, after: tuple[int, int
     """A company's bills, newest period first; `after` is (year, month, id) of the last one seen."""
     place = tuple_(snapshots.c.billing_year, snapshots.c.billing_month, snapshots.c.id)
     query = select(*(snapshots.c[name] for name in _COMPANY_COLUMNS)).where(
-        snapshots.c.company_account_number == account
+        snapshots.c.company_account_number == account, only_own(snapshots.c.company_account_number)
     )
     if after:
         query = query.where(place < after)
@@ -111,7 +116,7 @@ def sealed(
 
 
 def _invoice(invoice: str) -> ColumnElement[bool]:
-    return snapshots.c.invoice_number == invoice
+    return (snapshots.c.invoice_number == invoice) & only_own(snapshots.c.company_account_number)
 
 
 def _same() -> ColumnElement[bool]:
@@ -137,7 +142,7 @@ def _filtered(query: Select[Any], wanted: Filter) -> Select[Any]:
         value = getattr(wanted, name)
         if value is not None:
             query = query.where(condition(value))
-    return query
+    return query.where(only_own(columns.company_account_number))
 
 
 def _has_item(part: str) -> ColumnElement[bool]:

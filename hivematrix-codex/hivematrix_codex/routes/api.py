@@ -50,32 +50,54 @@ def companies_bulk(query: BulkQuery) -> Response:
     return _answer("companies", page)
 
 
-@api.get("/api/companies/<account_number>", scope="codex:read", responses={200: Company}, summary="One company")
+@api.get(
+    "/api/companies/<account_number>",
+    scope="codex:read",
+    client="account_number",
+    responses={200: Company},
+    summary="One company",
+)
 def company(path: AccountPath) -> Response:
     return json_answer(_company(services.company(path.account_number)))
 
 
-@api.get("/api/companies/<account_number>/contacts", scope="codex:read", responses={200: ContactPage})
+@api.get(
+    "/api/companies/<account_number>/contacts",
+    scope="codex:read",
+    client="account_number",
+    responses={200: ContactPage},
+)
 def contacts(path: AccountPath, query: PageQuery) -> Response:
     return _parts("contacts", path, query)
 
 
-@api.get("/api/companies/<account_number>/users", scope="codex:read", responses={200: ContactPage})
+@api.get(
+    "/api/companies/<account_number>/users", scope="codex:read", client="account_number", responses={200: ContactPage}
+)
 def users(path: AccountPath, query: PageQuery) -> Response:
     return _parts("contacts", path, query)
 
 
-@api.get("/api/companies/<account_number>/assets", scope="codex:read", responses={200: AssetPage})
+@api.get(
+    "/api/companies/<account_number>/assets", scope="codex:read", client="account_number", responses={200: AssetPage}
+)
 def assets(path: AccountPath, query: PageQuery) -> Response:
     return _parts("assets", path, query)
 
 
-@api.get("/api/companies/<account_number>/locations", scope="codex:read", responses={200: LocationPage})
+@api.get(
+    "/api/companies/<account_number>/locations",
+    scope="codex:read",
+    client="account_number",
+    responses={200: LocationPage},
+)
 def locations(path: AccountPath, query: PageQuery) -> Response:
     return _parts("locations", path, query)
 
 
-@api.get("/api/companies/<account_number>/tickets", scope="codex:read", responses={200: TicketPage})
+@api.get(
+    "/api/companies/<account_number>/tickets", scope="codex:read", client="account_number", responses={200: TicketPage}
+)
 def tickets(path: AccountPath, query: TicketQuery) -> Response:
     page = services.tickets_of_company(path.account_number, query.year, query.cursor, query.limit)
     return _answer("tickets", page)

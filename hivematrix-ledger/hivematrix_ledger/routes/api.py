@@ -33,7 +33,12 @@ def list_bills(query: schemas.BillsQuery) -> Response:
     return ndjson_answer(lines, {"X-Next-Cursor": cursor} if cursor else None)
 
 
-@api.get("/api/bills/<account_number>/<period>", scope="ledger:read", responses={200: schemas.Document})
+@api.get(
+    "/api/bills/<account_number>/<period>",
+    scope="ledger:read",
+    client="account_number",
+    responses={200: schemas.Document},
+)
 def bill(path: BillPath) -> Response:
     """The bill's body, exactly as it is or would be sealed; or why the company has none."""
     shown = bills.show(_ledger(), path.account_number, path.period)
@@ -42,7 +47,9 @@ def bill(path: BillPath) -> Response:
     return Response(shown.data, mimetype=JSON, headers=_digest(shown))
 
 
-@api.get("/api/billing/<account_number>", scope="ledger:read", responses={200: schemas.Document})
+@api.get(
+    "/api/billing/<account_number>", scope="ledger:read", client="account_number", responses={200: schemas.Document}
+)
 def billing(path: AccountPath, query: YearMonth) -> Response:
     """The bill under its earlier names too; or why the company has none."""
     shown = bills.show(_ledger(), path.account_number, query.period)
@@ -63,23 +70,45 @@ def plans() -> Response:
     return json_answer(dashboard.plans(_ledger()))
 
 
-@api.get("/invoice/<account_number>/download", scope="ledger:read", responses={200: _CSV}, summary="The invoice's CSV")
+@api.get(
+    "/invoice/<account_number>/download",
+    scope="ledger:read",
+    client="account_number",
+    responses={200: _CSV},
+    summary="The invoice's CSV",
+)
 def download(path: AccountPath, query: YearMonth) -> Response:
     return _invoice(path.account_number, query.period)
 
 
-@api.get("/api/invoice/<account_number>/csv", scope="ledger:read", responses={200: _CSV}, summary="The invoice's CSV")
+@api.get(
+    "/api/invoice/<account_number>/csv",
+    scope="ledger:read",
+    client="account_number",
+    responses={200: _CSV},
+    summary="The invoice's CSV",
+)
 def invoice_csv(path: AccountPath, query: YearMonth) -> Response:
     return _invoice(path.account_number, query.period)
 
 
-@api.get("/api/invoice/<account_number>/summary", scope="ledger:read", responses={200: schemas.Summary})
+@api.get(
+    "/api/invoice/<account_number>/summary",
+    scope="ledger:read",
+    client="account_number",
+    responses={200: schemas.Summary},
+)
 def invoice_summary(path: AccountPath, query: YearMonth) -> Response:
     shown = _billed(path.account_number, query.period)
     return json_answer(summary(shown.body, is_archived=shown.is_accepted))
 
 
-@api.get("/api/bill/check-archived/<account_number>", scope="ledger:read", responses={200: schemas.CheckArchived})
+@api.get(
+    "/api/bill/check-archived/<account_number>",
+    scope="ledger:read",
+    client="account_number",
+    responses={200: schemas.CheckArchived},
+)
 def check_archived(path: AccountPath, query: YearMonth) -> Response:
     number = f"{path.account_number}-{query.period.compact}"
     accepted = bills.is_accepted(path.account_number, query.period)

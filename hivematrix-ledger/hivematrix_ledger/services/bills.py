@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 from hivematrix_common import clock
-from hivematrix_common.database import AnySession
+from hivematrix_common.database import AnySession, own_account
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
+from hivematrix_common.errors import Problem
 from hivematrix_common.metrics import stage
 
 from hivematrix_ledger import store
@@ -61,13 +62,18 @@ def compute(session: AnySession, ledger: Ledger, period: Period, feed: Feed) -> 
 
 
 def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
-    """One company's bill. What is shown of an open month is kept for a while, to say later what differs."""
+    """One company's bill. What is shown of an open month is kept for a while, to say later what differs.
+
+    A client gets accepted bills only: Problem(not_found) for the rest.
+    """
     session = store.session()
     accepted = acceptances.of_period(session, str(period), [account]).get(account)
     session.commit()  # no transaction waits for a peer
     if accepted:
         data = ledger.archive.body(accepted.invoice_number, accepted.body_sha256)
         return Shown(orjson.loads(data), data, accepted.body_sha256, None)
+    if own_account() is not None:
+        raise Problem("not_found", f"There is no accepted bill for {period}.")
     outcome = _computed(session, ledger, account, period)
     if isinstance(outcome, NoBill):
         return outcome

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from hivematrix_common.database import AnySession
+from hivematrix_common.database import AnySession, own_account
 from sqlalchemy import Row, text
 
 from hivematrix_ledger.domain.acceptance import Document, Settled
@@ -15,6 +15,7 @@ from . import listed
 _OF_PERIOD = text(
     "SELECT account_number, invoice_number, body_sha256, total, currency FROM acceptances"
     " WHERE period = :period AND account_number IN (SELECT json_array_elements_text(:accounts))"
+    " AND (CAST(:own AS text) IS NULL OR account_number = :own)"
 )
 _SENT = text(
     "SELECT account_number, period FROM sealing WHERE account_number IN (SELECT json_array_elements_text(:accounts))"
@@ -61,7 +62,7 @@ _RECORD_ENTRIES = text(
 
 def of_period(session: AnySession, period: str, accounts: Sequence[str]) -> dict[str, Row[Any]]:
     """The period's accepted bills among `accounts`."""
-    rows = session.execute(_OF_PERIOD, {"period": period, "accounts": listed(accounts)})
+    rows = session.execute(_OF_PERIOD, {"period": period, "accounts": listed(accounts), "own": own_account()})
     return {row.account_number: row for row in rows}
 
 
