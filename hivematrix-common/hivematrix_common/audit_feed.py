@@ -1,4 +1,7 @@
-"""A service's audit rows for Helm to collect: in the order of their ids, none skipped, none that may still vanish."""
+"""A service's audit rows for Helm to collect: in the order of their ids, none skipped, none that may still vanish.
+
+And when each token was last used, which only the service that takes it knows.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -8,7 +11,7 @@ from pydantic import Field
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from hivematrix_common import audit
+from hivematrix_common import audit, clock
 from hivematrix_common.database import AnySession
 from hivematrix_common.errors import Problem
 from hivematrix_common.schemas import LARGEST_PAGE, NO_NUL, Model
@@ -28,6 +31,7 @@ _PATIENCE = text("SET LOCAL lock_timeout = '250ms'")
 # Alone with the lock there is no transaction that has drawn an id and not ended.
 _SETTLED = text(f"SELECT pg_advisory_xact_lock({audit.LOCK})")
 _PAGE = text(f"SELECT id, {', '.join(COLUMNS)} FROM audit.entries WHERE id > :after ORDER BY id LIMIT :limit")  # noqa: S608
+_USES = text("SELECT token_id, used_at, address FROM audit.token_uses ORDER BY token_id")
 
 
 class EntriesQuery(Model):
@@ -59,11 +63,32 @@ class AuditEntries(Model):
     entries: list[AuditEntry]
 
 
+class TokenUse(Model):
+    token_id: str
+    used_at: str
+    address: str | None
+
+
+class TokenUses(Model):
+    uses: list[TokenUse]
+
+
 @api.get("/api/audit/entries", scope="audit:read", responses={200: AuditEntries}, summary="What was done, oldest first")
 def entries(query: EntriesQuery) -> Response:
     audit.flush()
     session = current_app.extensions["hivematrix_db"].session
     return json_answer(page(session, query.source, query.after, query.limit))
+
+
+@api.get("/api/audit/token-uses", scope="audit:read", responses={200: TokenUses}, summary="When tokens were last used")
+def token_uses() -> Response:
+    return json_answer({"uses": uses(current_app.extensions["hivematrix_db"].session)})
+
+
+def uses(session: AnySession) -> list[dict[str, Any]]:
+    """Of each token that was ever used here: when and where from, last time; a minute late at most."""
+    rows = session.execute(_USES).mappings()
+    return [dict(row) | {"used_at": clock.instant_text(row["used_at"])} for row in rows]
 
 
 def page(session: AnySession, source: str, after: int, limit: int) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """When each token was last used: every service knows it of the tokens it takes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
-from hivematrix_common import clock
+from hivematrix_common import audit_feed, clock
 from hivematrix_common.config import Settings
 from hivematrix_common.peers import PeerClient, PeerError
 from sqlalchemy.exc import OperationalError
@@ -27,14 +28,17 @@ def known(settings: Settings) -> tuple[Uses, list[str]]:
 
 def _of_peer(settings: Settings, peer: str) -> Any:
     try:
-        uses = PeerClient(settings, peer, read_seconds=_SECONDS).get_json(_PATH)["uses"]
+        return _by_token(PeerClient(settings, peer, read_seconds=_SECONDS).get_json(_PATH)["uses"])
     except PeerError:
         return None
-    return {use["token_id"]: (clock.parse_instant(use["used_at"]), use["address"]) for use in uses}
 
 
 def _own() -> Any:
     try:
-        return {use.token_id: (use.used_at, use.address) for use in store.token_uses()}
+        return _by_token(audit_feed.uses(store.session()))
     except OperationalError:
         return None
+
+
+def _by_token(uses: list[dict[str, Any]]) -> dict[str, tuple[datetime, str | None]]:
+    return {use["token_id"]: (clock.parse_instant(use["used_at"]), use["address"]) for use in uses}
