@@ -169,6 +169,12 @@ def test_another_sessions_csrf_token_is_foreign_in_the_same_browser(toy: Service
     assert toy.post("/prices", None, data={"csrf_token": planted}).status_code == 403
 
 
+def test_a_csrf_token_from_before_the_sign_in_is_foreign_after_it(toy: Service) -> None:
+    before = toy.get("/login", None).text.partition(" ")[2]
+    toy.sign_in("admin")
+    assert toy.post("/prices", None, data={"csrf_token": before}).status_code == 403
+
+
 def test_a_services_token_needs_none(toy: Service) -> None:
     assert toy.post("/api/notes", "technician", json={"text": "x"}).status_code == 201
 
