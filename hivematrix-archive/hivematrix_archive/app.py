@@ -3,6 +3,7 @@
 from hivematrix_common import audit_feed
 from hivematrix_common.database import init_database
 from hivematrix_common.health import init_health
+from hivematrix_common.pages import init_pages
 from hivematrix_common.peers import PeerSource
 from hivematrix_common.sessions import init_sessions
 from hivematrix_common.web import App, new_app
@@ -11,6 +12,7 @@ from hivematrix_archive.config import ArchiveSettings
 from hivematrix_archive.models import db
 from hivematrix_archive.routes import log
 from hivematrix_archive.routes.api import api
+from hivematrix_archive.routes.pages import pages
 from hivematrix_archive.store.outside import Outside
 
 
@@ -24,4 +26,5 @@ def create_app(settings: ArchiveSettings | None = None) -> App:
     app.register_api(api)
     app.register_api(audit_feed.api)
     app.register_api(log.make_api(public=settings.log.public_log))
+    init_pages(app, settings, pages)
     return app

@@ -3,6 +3,7 @@
 from hivematrix_common import audit_feed
 from hivematrix_common.database import init_database
 from hivematrix_common.health import init_health
+from hivematrix_common.pages import init_pages
 from hivematrix_common.peers import PeerSource
 from hivematrix_common.sessions import init_sessions
 from hivematrix_common.web import App, new_app
@@ -10,6 +11,7 @@ from hivematrix_common.web import App, new_app
 from hivematrix_codex.config import CodexSettings
 from hivematrix_codex.models import db
 from hivematrix_codex.routes.api import api
+from hivematrix_codex.routes.pages import pages
 
 
 def create_app(settings: CodexSettings | None = None) -> App:
@@ -20,4 +22,5 @@ def create_app(settings: CodexSettings | None = None) -> App:
     init_health(app)
     app.register_api(api)
     app.register_api(audit_feed.api)
+    init_pages(app, settings, pages)
     return app

@@ -7,11 +7,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from hivematrix_common import clock
+from hivematrix_common.database import own_account
 from hivematrix_common.domain.period import Period
 from hivematrix_common.domain.vocabulary import normalise_term
 from hivematrix_common.errors import Problem
 from hivematrix_common.importing import Reading, Source
 from hivematrix_common.imports import Imported
+from hivematrix_common.lately import latest_acts
 
 from hivematrix_codex import staging, store
 from hivematrix_codex.domain.pages import Page
@@ -96,3 +98,11 @@ def plan(name: str, term: str, on: date) -> tuple[dict[str, Any], list[dict[str,
     if in_force is None:
         raise Problem("not_found", f"No version of {name} / {term} was in force on {on}.")
     return in_force, versions
+
+
+def overview() -> dict[str, Any]:
+    """What Codex holds, for its start page; a client is shown its own company."""
+    session, own = store.session(), own_account()
+    plans = [] if own else store.newest_plans(session)
+    found = store.find_company(session, own) if own else None
+    return {"held": store.holdings(session), "company": found, "plans": plans, "acts": latest_acts(session)}

@@ -94,6 +94,7 @@ class Frame:
     """What the base layout knows of this request, as `hm` in every template. Nothing here asks a database."""
 
     version = VERSION
+    role_words = ROLE_WORDS
 
     def __init__(self, settings: Settings, subnav: Sequence[tuple[str, str]], asset: Callable[[str], str]) -> None:
         self._settings, self._subnav, self.asset = settings, subnav, asset
@@ -123,10 +124,14 @@ class Frame:
     def sections(self) -> list[Place]:
         """The services in which this person has something to see."""
         return [
-            Place(title, f"{self._settings.public_url(name)}/", key, here=name == self.service)
+            Place(title, self.address(name), key, here=name == self.service)
             for name, (title, key) in SECTIONS.items()
             if _sees(name)
         ]
+
+    def address(self, service: str) -> str:
+        """Where people find a service's start page."""
+        return f"{self._settings.public_url(service)}/"
 
     @property
     def subnav(self) -> list[Place]:

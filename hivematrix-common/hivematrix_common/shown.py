@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from flask import Flask
 from markupsafe import Markup, escape
 
-from hivematrix_common import logs
+from hivematrix_common import clock, logs
 from hivematrix_common.domain import charts
 from hivematrix_common.domain.money import minor_digits, round_half_up
 from hivematrix_common.domain.period import Period
@@ -50,11 +50,11 @@ def day(value: date | None) -> Markup | str:
     return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), _day(value))
 
 
-def instant(value: datetime | None, zone: ZoneInfo) -> Markup | str:
+def instant(value: datetime | str | None, zone: ZoneInfo) -> Markup | str:
     """3 Nov 2025, 09:14 in `zone`."""
     if value is None:
         return NOTHING
-    local = value.astimezone(zone)
+    local = (clock.parse_instant(value) if isinstance(value, str) else value).astimezone(zone)
     return Markup('<time datetime="{}">{}, {}</time>').format(
         local.isoformat(timespec="seconds"), _day(local), f"{local:%H:%M}"
     )

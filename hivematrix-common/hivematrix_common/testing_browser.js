@@ -30,7 +30,7 @@
     if (!table.caption) faults.push("a table without caption");
     for (const cell of all("th", table)) if (!cell.scope) faults.push(`no scope: ${told(cell)}`);
   }
-  for (const picture of all("svg").filter(seen)) if (!picture.closest("[aria-hidden=true]") && !picture.getAttribute("aria-label")) faults.push("a drawing without words");
+  for (const picture of all("svg").filter(seen)) if (!picture.closest("[aria-hidden=true]") && !picture.getAttribute("aria-label") && !picture.querySelector(":scope > title")) faults.push("a drawing without words");
   const ids = all("[id]").map((element) => element.id);
   for (const id of new Set(ids.filter((id, at) => ids.indexOf(id) !== at))) faults.push(`twice on the page: #${id}`);
   for (const name of ["aria-labelledby", "aria-describedby"]) for (const element of all(`[${name}]`)) for (const id of element.getAttribute(name).split(/\s+/)) if (!document.getElementById(id)) faults.push(`${name} leads nowhere: ${id}`);

@@ -68,11 +68,11 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Service], str]]:
-    """`serve(service)`: its app on a port of its own; returns the address."""
+    """`serve(service)`: its app on its configured port, else on any; returns the address."""
     with ExitStack() as stack:
 
         def start(service: Service) -> str:
-            server = make_server("127.0.0.1", 0, service.app, threaded=True)
+            server = make_server("127.0.0.1", service.settings.service.port, service.app, threaded=True)
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
             thread.start()
             stack.callback(server.server_close)
