@@ -63,6 +63,14 @@ def test_a_token_is_the_last_line_and_known_to_every_service_its_scopes_name(mad
     assert registrations(made, "codex") == []
 
 
+def test_a_new_session_key_signs_and_the_old_one_holds(made, command):
+    before = session_key.make(made)
+    assert command("tokens", "rotate-session-key")[0] == 0
+    now = session_key.make(made)
+    assert now != before
+    assert {Conf(made, name).section("sessions")["verify_keys"] for name in SERVICES} == {f"{now} {before}"}
+
+
 def test_one_more_token_for_a_name_is_said(made, command):
     assert "one more" not in command("tokens", "issue", "demo", "--scope", "ledger:read")[2]
     assert "demo had 1 before; this is one more" in command("tokens", "issue", "demo", "--scope", "ledger:read")[2]

@@ -11,6 +11,7 @@ from hivematrix_helm.app import create_app
 from hivematrix_helm.commands import initialized_home, usage_told
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.services import audited, token_uses, tokens
+from hivematrix_helm.system import session_key
 
 
 @click.group("tokens")
@@ -100,6 +101,21 @@ def revoke(name_or_id: str, home: str | None) -> int:
         cli.fail(f"no token of {name_or_id}; see: hivematrix-helm tokens list")
     _keep(home, "tokens revoke", name_or_id)
     click.echo("\n".join(gone))
+    return cli.DONE
+
+
+@group.command("rotate-session-key")
+@cli.home_option
+def rotate_session_key(home: str | None) -> int:
+    """Sign people's sessions with a new key; nobody is signed out. Run it twice when the key may be known to others.
+
+    The key before holds until the next rotation; after the second, whoever was signed in signs in anew.
+
+    Example: hivematrix-helm tokens rotate-session-key
+    """
+    session_key.rotate(initialized_home(home))
+    _keep(home, "tokens rotate-session-key", "session key")
+    cli.say("Sessions are signed with a new key from now on.")
     return cli.DONE
 
 
