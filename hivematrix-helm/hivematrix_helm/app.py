@@ -1,5 +1,6 @@
 """Helm's composition root."""
 
+from hivematrix_common import audit_feed
 from hivematrix_common.database import init_database
 from hivematrix_common.health import init_health
 from hivematrix_common.pages import init_pages
@@ -8,7 +9,7 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.models import db
-from hivematrix_helm.routes import account, administration, api, sessions, sign_in, tokens, users
+from hivematrix_helm.routes import account, administration, api, audit, sessions, sign_in, tokens, users
 from hivematrix_helm.routes.pages import pages
 from hivematrix_helm.services.sessions import LocalSource
 
@@ -20,10 +21,10 @@ PAGES = (("Overview", "pages.home"), ("People", "pages.users"), ("Tokens", "page
 def create_app(settings: HelmSettings | None = None) -> App:
     settings = settings or HelmSettings.load()
     app = new_app(settings, __package__, "HiveMatrix Helm")
-    init_database(app, db, settings)
+    init_database(app, db, settings, confined=False)  # nothing here is a company's
     init_health(app, ("codex", "ledger", "archive"))
     init_sessions(app, LocalSource(settings))
     init_pages(app, settings, pages, PAGES)
-    for module in (api, users, tokens, sessions):
+    for module in (api, users, tokens, sessions, audit, audit_feed):
         app.register_api(module.api)
     return app

@@ -28,8 +28,17 @@ from hivematrix_helm.system.database import pgpass
 from hivematrix_helm.system.instance import InitializeError, Options
 from hivematrix_helm.system.probes import PortsTakenError
 
+
+def serving_app(settings: HelmSettings) -> Any:
+    from hivematrix_helm.services import background  # no other command needs the scheduler
+
+    app = create_app(settings)
+    background.start(app, settings)
+    return app
+
+
 group = cli.service_group(
-    HelmSettings, create_app, "Helm: starts, stops and watches the mesh; keeps accounts and tokens."
+    HelmSettings, serving_app, "Helm: starts, stops and watches the mesh; keeps accounts and tokens."
 )
 
 

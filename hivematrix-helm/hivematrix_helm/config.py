@@ -15,6 +15,12 @@ class Postgres:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Audit:
+    collect: bool = key(default=True, text="take over what every service wrote down of who did what")
+
+
+@dataclass(frozen=True, kw_only=True)
 class HelmSettings(Settings):
     NAME = "helm"
     postgres: Postgres = section(Postgres)
+    audit: Audit = section(Audit)

@@ -1,7 +1,8 @@
 """Helm's tables as the queries name them; constraints and grants stand in the migrations."""
 
 from hivematrix_common.database import new_db
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, LargeBinary, Table, Text, func
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, LargeBinary, SmallInteger, Table, Text, Uuid, func
+from sqlalchemy.dialects.postgresql import JSONB
 
 db = new_db()
 
@@ -80,4 +81,38 @@ sign_in_failures = Table(
     Column("name", Text, nullable=False),
     Column("address", Text, nullable=False),
     Column("at", INSTANT, nullable=False),
+)
+
+# What was done in all services, as they wrote it.
+collected = Table(
+    "collected",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("uid", Uuid, nullable=False),
+    Column("at", INSTANT, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("actor", Text),
+    Column("actor_kind", Text, nullable=False),
+    Column("role", Text),
+    Column("action", Text, nullable=False),
+    Column("target", Text),
+    Column("outcome", Text, nullable=False),
+    Column("status", SmallInteger),
+    Column("address", Text),
+    Column("trace_id", Text),
+    Column("details", JSONB, nullable=False),
+    Column("collected_at", INSTANT, nullable=False),
+    schema="audit",
+)
+
+# Up to where each service's rows were taken over, and how many there are of it.
+sources = Table(
+    "sources",
+    db.metadata,
+    Column("service", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("collected", BigInteger, nullable=False),
+    Column("asked_at", INSTANT),
+    schema="audit",
 )

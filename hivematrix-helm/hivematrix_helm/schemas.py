@@ -1,9 +1,10 @@
 """Helm's request and answer shapes."""
 
-from typing import Any
+from typing import Any, Literal
 
-from hivematrix_common.schemas import NO_NUL, Account, Model
-from pydantic import Field
+from hivematrix_common.audit_feed import AuditEntry
+from hivematrix_common.schemas import NO_NUL, Account, Model, PageQuery
+from pydantic import AwareDatetime, Field
 
 
 class ServicePath(Model):
@@ -188,3 +189,24 @@ class TokenGiven(Model):
 
 class TokenRevoked(Model):
     revoked: str
+
+
+class AuditQuery(PageQuery):
+    service: str | None = Field(None, pattern=r"^[a-z]{1,20}$")
+    actor: str | None = Field(None, max_length=300, pattern=NO_NUL, description="a caller's or a person's name")
+    action: str | None = Field(None, max_length=300, pattern=NO_NUL, description="a part, such as /api/bill/accept")
+    target: str | None = Field(None, max_length=300, pattern=NO_NUL, description="a part, such as an account number")
+    outcome: Literal["allowed", "refused", "failed"] | None = None
+    trace_id: str | None = Field(None, pattern="^[0-9a-f]{32}$", description="what one request caused everywhere")
+    since: AwareDatetime | None = Field(None, alias="from", description="an instant, such as 2025-11-01T00:00:00Z")
+    before: AwareDatetime | None = Field(None, alias="to", description="the instant behind the last one that is meant")
+
+
+class AuditPage(Model):
+    """Newest first. A row's `status` is missing where the act was written before its answer was made."""
+
+    total: int
+    total_exact: bool = Field(description="false when there are more than the 10,000 that were counted")
+    next: str | None = Field(description="cursor of the following page, null on the last")
+    collected_until: dict[str, str | None] = Field(description="when each service's rows were taken over last")
+    entries: list[AuditEntry]
