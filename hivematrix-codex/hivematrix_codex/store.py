@@ -77,11 +77,14 @@ _HOLDINGS = f"""
 SELECT
     (SELECT json_build_object('all', count(*), 'active', count(*) FILTER (WHERE lower(status) = 'active'))
         FROM companies WHERE {_OWN}) AS companies,
+    (SELECT max(contract_start) FROM companies WHERE {_OWN}) AS contract_from,
     (SELECT json_build_object('all', count(*), 'active', count(*) FILTER (WHERE active))
         FROM contacts WHERE {_OWN}) AS people,
+    (SELECT max(active_from) FROM contacts WHERE {_OWN}) AS person_from,
     (SELECT coalesce(json_object_agg(kind, number), '{{}}') FROM (
         SELECT coalesce(billing_type, 'Unknown') AS kind, count(*) AS number
         FROM assets WHERE {_OWN} GROUP BY 1 ORDER BY 2 DESC, 1) y) AS machines,
+    (SELECT max(active_from) FROM assets WHERE {_OWN}) AS machine_from,
     (SELECT json_build_object('all', count(*), 'open', count(*) FILTER (WHERE closed_at IS NULL))
         FROM tickets WHERE {_OWN}) AS tickets,
     (SELECT max(opened_at) FROM tickets WHERE {_OWN}) AS ticket_opened_at,

@@ -14,7 +14,8 @@ def test_the_start_page_counts_what_was_imported(filled, browser_page):
         for row in held.locator("tbody tr").all()
     }
     assert cells["People"][:2] == ["3", "2 active"]
-    assert cells["Machines"][:2] == ["2", "1 Server, 1 Workstation"]
+    assert cells["Machines"][:2] == ["2", "2 types"]
+    assert cells["Companies"][2] == "contract from 1 Feb 2025"
     assert cells["Tickets"][:2] == ["2", "1 open"]
     assert cells["Tickets"][2] == "opened 3 Oct 2025, 07:00"
     assert cells["Plans"] == ["2", "3 versions", "from 1 Nov 2025"]

@@ -69,15 +69,19 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def serve() -> Iterator[Callable[[Service], str]]:
     """`serve(service)`: its app on its configured port, else on any; returns the address."""
+    served: dict[int, str] = {}
     with ExitStack() as stack:
 
         def start(service: Service) -> str:
+            if id(service) in served:
+                return served[id(service)]
             server = make_server("127.0.0.1", service.settings.service.port, service.app, threaded=True)
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
             thread.start()
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
-            return f"http://127.0.0.1:{server.server_port}"
+            served[id(service)] = f"http://127.0.0.1:{server.server_port}"
+            return served[id(service)]
 
         yield start
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import render_template, request
+from hivematrix_common import pages as pages_module
 from hivematrix_common import web
 from hivematrix_common.config import Settings
 from hivematrix_common.database import init_database, new_db
@@ -29,6 +30,8 @@ PEOPLE = Table(
     columns=(Column("name", "Name"), Column("role", "Role", priority=2), Column("logins", "Logins", kind="number")),
     choices=(Choice("role", "Role", (("admin", "Administrator"), ("client", "Client"))),),
 )
+TOKENS = Path(pages_module.__file__).parent / "static" / "tokens.css"
+SURFACES = ("canvas", "surface", "sunken", "hover")
 ROWS = [
     {"name": name, "role": "admin" if name < "c" else "client", "logins": 7 * place % 5}
     for place, name in enumerate(["anna", "bert", "carl", "dora", "emil", "fred", "gina"])
@@ -219,6 +222,29 @@ def test_the_style_asks_for_nothing_else(gallery: Any) -> None:
     assert "@import" not in style
     assert "sourceMappingURL" not in style
     assert style.index("--bs-blue") < style.index("--hm-canvas") < style.index(".hm-skip")
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def ratio(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_and_edges_can_be_seen_on_every_surface(theme: int) -> None:
+    found = re.findall(r"--hm-([a-z0-9-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", TOKENS.read_text())
+    colour = {name: pair[theme] for name, *pair in found}
+    inks, meanings = ("ink", "ink-muted", "accent"), ("ok", "warn", "bad", "unknown")
+    pairs = [(ink, ground) for ground in SURFACES for ink in (*inks, *meanings)]
+    pairs += [(ink, f"{ground}-soft") for ground in (*meanings, "accent") for ink in ("ink", "ink-muted", ground)]
+    assert [(i, g) for i, g in pairs if ratio(colour[i], colour[g]) < 4.5] == []
+    assert [ground for ground in SURFACES if ratio(colour["line-strong"], colour[ground]) < 3] == []
+    assert [fill for fill in ("accent-fill", "accent-deep") if ratio("#ffffff", colour[fill]) < 4.5] == []
 
 
 def test_pages_can_be_left_out(service: Any) -> None:
