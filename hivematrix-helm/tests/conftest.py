@@ -1,13 +1,57 @@
 """People with accounts, in Helm's tests."""
 
+import re
+from urllib.parse import urlsplit
+
 import pytest
+from flask import g
 from hivematrix_common.postgres import free_port
+from hivematrix_common.session_tokens import Verifier
 from hivematrix_helm.app import create_app
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain import second_factor
 from hivematrix_helm.services import accounts
 
 SECRET = bytes(range(20))
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+class Browser:
+    """Cookies, and the page that was looked at last."""
+
+    def __init__(self, helm):
+        self.helm, self.client, self.page = helm, helm.app.test_client(), None
+
+    def another(self):
+        """Somebody else's, or on another device."""
+        return Browser(self.helm)
+
+    def get(self, path, **arguments):
+        g.pop("csrf_token", None)  # the tests' requests share what in life is a request's own
+        path = urlsplit(path)._replace(scheme="", netloc="").geturl()  # the test client's cookies are localhost's
+        self.page = self.client.get(path, headers=HTML, **arguments)
+        return self.page
+
+    def submit(self, path, *, csrf=None, **form):
+        found = re.search(r'name="csrf_token" value="([^"]+)"', self.page.text) if self.page else None
+        token = csrf if csrf is not None else found[1] if found else ""
+        g.pop("csrf_token", None)
+        answer = self.client.post(path, data=form | {"csrf_token": token}, headers=HTML)
+        self.page = answer if answer.data and answer.status_code != 303 else self.page
+        return answer
+
+    def sign_in(self, name, password, **form):
+        self.get("/login")
+        return self.submit("/login", name=name, password=password, **form)
+
+    @property
+    def token(self):
+        cookie = self.client.get_cookie("hm_session")
+        return cookie.value if cookie else None
+
+    @property
+    def sid(self):
+        return Verifier(self.helm.settings).read(self.token).sid
 
 
 @pytest.fixture
@@ -51,3 +95,26 @@ def code_at():
         return second_factor._totp(SECRET).generate(int(at.timestamp())).decode()
 
     return show
+
+
+@pytest.fixture
+def new_browser():
+    """`new_browser(helm)`: one without scripts, which sends with every form what its page gave it."""
+    return Browser
+
+
+@pytest.fixture
+def browser(helm):
+    return Browser(helm)
+
+
+@pytest.fixture
+def maya(add_user):
+    return add_user("maya")
+
+
+@pytest.fixture
+def at_home(browser, maya, password):
+    """Maya's browser, signed in."""
+    browser.sign_in("maya", password)
+    return browser

@@ -10,7 +10,17 @@ from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
 from hivematrix_helm.render import qr_code
-from hivematrix_helm.routes.pages import Answer, forget_sessions, here, own_url, pages, refused, settings, signed_in
+from hivematrix_helm.routes.pages import (
+    Answer,
+    forget_sessions,
+    go_on_as,
+    here,
+    own_url,
+    pages,
+    refused,
+    settings,
+    signed_in,
+)
 from hivematrix_helm.services import own_account, sessions
 
 NOTICES = {
@@ -57,6 +67,7 @@ def confirm_second_factor() -> Answer:
         codes, token = own_account.confirm_second_factor(settings(), person, request.form.get("code", ""), *here())
     except Problem as problem:
         return refused("helm/second_factor.html", problem, **shown)
+    go_on_as(token)
     return signed_in(_codes(codes), token)
 
 

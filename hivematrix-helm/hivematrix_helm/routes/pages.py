@@ -1,9 +1,12 @@
 """Helm's pages: what they share, and the home page."""
 
-from flask import Response, current_app, make_response, render_template, request
+from dataclasses import replace
+
+from flask import Response, current_app, g, make_response, render_template, request
 from hivematrix_common import auth, clock, sessions
 from hivematrix_common.errors import Problem
 from hivematrix_common.pages import Pages
+from hivematrix_common.session_tokens import Verifier
 from werkzeug.wrappers import Response as AnyResponse
 
 from hivematrix_helm.config import HelmSettings
@@ -51,6 +54,12 @@ def signed_in(response: AnyResponse, token: str) -> AnyResponse:
     sessions.set_cookie(response, settings(), token)
     forget_sessions()
     return response
+
+
+def go_on_as(token: str) -> None:
+    """What is drawn from here on, forms above all, belongs to this new session."""
+    g.caller = replace(auth.caller(), sid=Verifier(settings()).read(token).sid)
+    g.pop("csrf_token", None)
 
 
 def forget_sessions() -> None:
