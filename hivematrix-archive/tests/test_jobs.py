@@ -387,3 +387,35 @@ def test_retries_of_a_page_carry_the_same_key_and_other_pages_another(runner, pe
     keys = [key for _, _, key in peers.asked]
     assert len(set(keys)) == 3
     assert all(key.startswith(f"job-{row().id}-1-") for key in keys)
+
+
+def trail():
+    columns = "actor, actor_kind, action, target, details ->> 'kind', trace_id"
+    with engine().connect() as connection:
+        return connection.execute(text(f"SELECT {columns} FROM audit.entries ORDER BY id")).all()
+
+
+def test_what_the_timer_does_is_its_jobs_and_not_a_persons(archive, runner, peers, monkeypatch):
+    """Each pass leaves one row; the calls it makes carry its trace and its job's key."""
+    installed("2025-11-05T00:00:00Z")
+    traces, usual = set(), peers.accept
+
+    def noting(request):
+        traces.add(request.headers["traceparent"][3:35])
+        return usual(request)
+
+    peers.ledger.answers("POST", "/api/bills/accept", noting)
+    jobs.run_due(runner)
+    jobs.run_asked(runner, OCTOBER, ("1", "2"), "ada at the command line")
+    timer, person = trail()
+    assert timer[:5] == ("schedule", "job", "sealing job", "2025-11", "scheduled")
+    assert person[:5] == ("ada at the command line", "job", "sealing job", "2025-10", "manual")
+    assert traces == {timer.trace_id, person.trace_id}
+
+
+def test_a_job_is_attributed_to_who_ordered_it(archive, peers):
+    archive.post("/api/snapshots/bulk/create", "peer_service", json={"year": 2025, "month": 10})
+    background.Background(archive.app).look()
+    asked, done = trail()
+    assert (asked.actor, asked.action, asked.target) == ("peer-service", "POST /api/snapshots/bulk/create", "2025-10")
+    assert done[:5] == ("peer-service", "job", "sealing job", "2025-10", "bulk")

@@ -6,11 +6,12 @@ from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hivematrix_common import clock
+from hivematrix_common import audit, clock
 from hivematrix_common.database import own_account
 from hivematrix_common.domain.period import Period
 from hivematrix_common.domain.vocabulary import normalise_term
 from hivematrix_common.errors import Problem
+from hivematrix_common.failpoints import failpoint
 from hivematrix_common.importing import Reading, Source
 from hivematrix_common.imports import Imported
 from hivematrix_common.lately import latest_acts
@@ -36,11 +37,14 @@ def import_files(sources: Iterable[Source], zone: ZoneInfo, *, partial: bool = F
             if reading.has(table.stem):
                 counts[table.stem] = _import_table(reading, table.stem, zone)
         reading.settle(partial=partial)
+        changes = {stem: changed for stem, (_, changed) in counts.items()}
+        audit.done(session, "codex import", ", ".join(changes), **changes)
         session.commit()
+        failpoint("import-committed")
     except BaseException:
         session.rollback()
         raise
-    _log.info("imported", extra={"counts": {stem: changed for stem, (_, changed) in counts.items()}})
+    _log.info("imported", extra={"counts": changes})
     return Imported(counts, reading.faults, reading.warnings)
 
 

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from hivematrix_codex.app import create_app
 from hivematrix_codex.config import CodexSettings
 from hivematrix_codex.models import contacts
 from hivematrix_common.conffile import set_section
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 
@@ -107,3 +109,38 @@ def test_the_thin_scripts_answer_help(script):
 
 def test_help_has_an_example(command):
     assert "Example: hivematrix-codex import ./data" in command("import", "--help")[1]
+
+
+def written(codex):
+    query = text("SELECT actor_kind, action, outcome FROM audit.entries")
+    with codex.db.engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def test_who_imported_at_the_command_line_is_written_down(codex, command, facts):
+    assert command("import", facts())[0] == 0
+    assert written(codex) == [("command", "codex import", "allowed")]
+
+
+# A request to a process of its own, so that it may be killed.
+REQUEST = """
+import sys
+from hivematrix_codex.app import create_app
+client = create_app().test_client()
+headers = {"Authorization": f"Bearer {sys.argv[1]}"}
+with open(sys.argv[2], "rb") as file:
+    client.post("/api/import", headers=headers, data={"f": (file, "companies.csv")}, content_type="multipart/form-data")
+"""
+
+
+@pytest.mark.parametrize(("place", "there"), [("audit-added", False), ("import-committed", True)])
+def test_a_killed_request_leaves_act_and_row_or_neither(codex, facts, place, there):
+    home, file = codex.settings.home, facts() / "companies.csv"
+    environ = os.environ | {"HIVEMATRIX_HOME": str(home), "HIVEMATRIX_FAILPOINT": f"{place}=kill"}
+    command = [sys.executable, "-c", REQUEST, codex.people["technician"], str(file)]
+    killed = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with codex.db.engine.connect() as connection:
+        acts = connection.scalar(text("SELECT count(*) FROM companies"))
+    rows = [("service", "POST /api/import", "allowed")]
+    assert (acts, written(codex)) == ((2, rows) if there else (0, []))

@@ -7,18 +7,21 @@ the log, and is written as soon as the database does.
 """
 
 import contextlib
+import getpass
 import json
 import logging
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 from flask import Flask, Response, current_app, g, has_request_context, request
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, scoped_session
 
 from hivematrix_common import auth, clock, logs
 from hivematrix_common.failpoints import failpoint
@@ -91,7 +94,7 @@ def about(
     person: str | None = None,
     role: str | None = None,
     outcome: str | None = None,
-    **details: Detail,
+    **details: Any,
 ) -> None:
     """Say more of the present request's row, before its commit: never a secret.
 
@@ -103,6 +106,22 @@ def about(
     act.actor = (person, role) if person else act.actor
     act.outcome = outcome or act.outcome
     act.details |= details
+
+
+def done(session: Session | scoped_session[Any], command: str, target: str | None = None, **details: Any) -> None:
+    """Say what is being done to what, by the present request or, outside of one, by a command; before the commit."""
+    if has_request_context():
+        about(target, **details)
+        return
+    entry = Entry(
+        service=current_app.settings.service_name,  # type: ignore[attr-defined]
+        action=command,
+        actor=getpass.getuser(),
+        actor_kind="command",
+        target=target,
+        details=details,
+    )
+    record(session.connection(), entry)
 
 
 def record(connection: Connection, entry: Entry) -> None:

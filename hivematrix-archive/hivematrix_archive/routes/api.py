@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 from flask import Response, current_app, request
-from hivematrix_common import auth, idempotency
+from hivematrix_common import audit, auth, idempotency
 from hivematrix_common.database import own_account
 from hivematrix_common.errors import Problem
 from hivematrix_common.schemas import AccountPath
@@ -185,6 +185,7 @@ def order_bulk(body: BulkOrder) -> Response:
     if isinstance(keyed, Response):
         return keyed
     job_id = schedule.order(session(), body.period, body.account_numbers, auth.caller().name)
+    audit.about(str(body.period), job=job_id)
     answer = json_answer({"message": f"Job {job_id} will seal {body.period}.", "job_id": job_id}, 202)
     idempotency.store(session(), keyed, answer)
     session().commit()
@@ -200,6 +201,7 @@ def read_schedule() -> Response:
 
 @api.post("/api/scheduler/config", scope="archive:admin", responses={200: ScheduleAnswer})
 def change_schedule(body: ScheduleChange) -> Response:
+    audit.about("schedule", **{name: str(value) for name, value in body.model_dump(exclude_unset=True).items()})
     changed = schedule.change(session(), body.model_dump(exclude_unset=True))
     return json_answer({"message": "The schedule was changed.", "config": changed})
 

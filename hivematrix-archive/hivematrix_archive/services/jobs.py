@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hivematrix_common import clock
+from hivematrix_common import audit, clock
 from hivematrix_common.config import ConfigError, Settings
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import FieldError, Problem
 from hivematrix_common.failpoints import failpoint
+from hivematrix_common.logs import start_trace
 from hivematrix_common.peers import PeerError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -205,8 +206,10 @@ def _run(runner: Runner, connection: Connection, job: Job) -> Report:
     attempt = job.attempts if job.status is Status.RUNNING else job.attempts + 1
     running = replace(job, status=Status.RUNNING, attempts=attempt)
     who = f"{socket.gethostname()} process {os.getpid()}"
+    start_trace()  # the calls of a pass are found by it in every service's audit
     with connection.begin():
         store.change_job(connection, job.id, status=Status.RUNNING, attempts=attempt, runner=who)
+        audit.record(connection, _pass_entry(running))
     failpoint("job-running")
     try:
         accounts = list(dict.fromkeys(job.accounts if job.accounts is not None else runner.codex.accounts()))
@@ -214,6 +217,20 @@ def _run(runner: Runner, connection: Connection, job: Job) -> Report:
         return _not_begun(connection, running, error)
     tally = _work(runner, connection, running, accounts)
     return _finish(connection, running, tally)
+
+
+def _pass_entry(job: Job) -> audit.Entry:
+    told: dict[str, audit.Detail] = {"job": job.id, "kind": str(job.kind), "attempt": job.attempts}
+    if job.accounts is not None:
+        told["companies"] = len(job.accounts)
+    return audit.Entry(
+        service="archive",
+        action="sealing job",
+        actor=job.triggered_by,
+        actor_kind="job",
+        target=str(job.period),
+        details=told,
+    )
 
 
 def _work(runner: Runner, connection: Connection, job: Job, accounts: Sequence[str]) -> Tally:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 from flask import Response
-from hivematrix_common import clock, idempotency
+from hivematrix_common import audit, clock, idempotency
 from hivematrix_common.database import AnySession
 from hivematrix_common.domain.canonical import digest
 from hivematrix_common.domain.errors import DomainError
@@ -70,6 +70,8 @@ def seal(
     signer = log.signer_of(sealer.outside, sealer.sealer_url)
     with _turn, stage("seal-check"):
         prepared = [_prepare(line, sealer.zone) for line in lines]
+    numbers = [one.bill.invoice_number if isinstance(one, Checked) else one.invoice_number for one in prepared]
+    audit.about(numbers[0] if len(numbers) == 1 else None, bills=len(numbers))
     failpoint("seal-check")
     with sealer.outside.growing():
         keyed = idempotency.claim(session, KEYS)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 from flask import Response, current_app, request
-from hivematrix_common import auth
+from hivematrix_common import audit, auth
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import Problem
 from hivematrix_common.importing import Source
@@ -124,6 +124,7 @@ def check_archived(path: AccountPath, query: YearMonth) -> Response:
 def accept_bill(body: schemas.AcceptBody) -> Response:
     digests = {body.account_number: body.digest} if body.digest else {}
     asked = Asked(Period(body.year, body.month), auth.caller().name, body.notes, digests)
+    audit.about(f"{body.account_number} {asked.period}")
     return acceptance.accept(_ledger(), asked, [body.account_number], _one_result)
 
 
@@ -135,6 +136,7 @@ def accept_bill(body: schemas.AcceptBody) -> Response:
 )
 def accept_bills(body: schemas.AcceptPage) -> Response:
     asked = Asked(body.period, auth.caller().name, body.notes, body.digests)
+    audit.about(str(body.period), companies="all" if body.accounts is None else len(body.accounts))
     if body.accounts is None:
         return _all_results(acceptance.accept_all(_ledger(), asked, schemas.PAGE))
     return acceptance.accept(_ledger(), asked, body.accounts, _all_results)

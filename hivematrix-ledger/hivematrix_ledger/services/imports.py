@@ -6,6 +6,7 @@ from decimal import Decimal
 from itertools import chain, count
 from typing import Any
 
+from hivematrix_common import audit
 from hivematrix_common.domain.money import decimal_text
 from hivematrix_common.domain.vocabulary import RATES
 from hivematrix_common.importing import Reading, Row, Source, Table, stated
@@ -39,11 +40,13 @@ def import_files(ledger: Ledger, sources: Sequence[Source], *, partial: bool = F
     try:
         imports.begin(session)
         counts = {stem: _replace(reading.tables[stem], rows) for stem, rows in files.items()}
+        changes = {stem: changed for stem, (_, changed) in counts.items()}
+        audit.done(session, "ledger import", ", ".join(changes), **changes)
         session.commit()
     except BaseException:
         session.rollback()
         raise
-    _log.info("imported", extra={"counts": {stem: changed for stem, (_, changed) in counts.items()}})
+    _log.info("imported", extra={"counts": changes})
     return Imported(counts, reading.faults, reading.warnings)
 
 
