@@ -1,4 +1,4 @@
-"""Writes docs/reference from the code: configuration, routes, commands, errors. `--check` says which pages are stale.
+"""Writes docs/reference from the code: configuration, access, commands, errors. `--check` says which pages are stale.
 
 A page is made from what runs, so it cannot promise what is not there; the tests fail while one is stale.
 """
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 from zoneinfo import ZoneInfo
 
+import access
 import click
-from hivematrix_common.auth import scope_of
 from hivematrix_common.config import DOTENV_SCOPES, PORTS, SERVICES, Settings, section_types
 from hivematrix_common.domain.errors import DomainError
-from hivematrix_common.errors import CODES
 from hivematrix_common.domain.roles import SCOPES
+from hivematrix_common.errors import CODES
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 SOURCES = """
@@ -95,23 +95,10 @@ def shown(value: Any) -> str:
     return str(value) or " "
 
 
-def routes() -> str:
-    """Every route of every service, the scope it needs, and who of the mesh has that scope."""
-    text = f"{HEAD}# Routes\n\nA scope no token has means nobody may call. Public routes need no token.\n\n"
-    for service in SERVICES:
-        text += f"## {service} (port {PORTS[service]})\n\n| method | path | scope |\n|---|---|---|\n"
-        text += "".join(f"| {method} | `{path}` | {scope} |\n" for method, path, scope in route_rows(app_of(service)))
-        text += "\n"
+def access_table() -> str:
+    """Every route of every service, and what each caller gets there."""
+    text = HEAD + access.HEAD + "".join(access.section(name, PORTS[name], app_of(name)) for name in SERVICES)
     return text + "## Scopes\n\n" + "\n".join(f"- `{scope}`" for scope in SCOPES) + "\n"
-
-
-def route_rows(app: Any) -> list[tuple[str, str, str]]:
-    rows = [
-        (method, str(rule.rule), scope_of(app, rule.endpoint))
-        for rule in app.url_map.iter_rules()
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
-    ]
-    return sorted(rows, key=lambda row: (row[1], row[0]))
 
 
 def commands() -> str:
@@ -170,7 +157,7 @@ def expectation(parse: Callable[[str], Any]) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
-    "routes.md": routes,
+    "access.md": access_table,
     "commands.md": commands,
     "errors.md": errors,
     "import-files.md": import_files,
@@ -186,7 +173,15 @@ def _same(path: Path, text: str) -> bool:
     return path.exists() and path.read_text(encoding="utf-8") == text
 
 
+def undeclared() -> list[str]:
+    """Routes that say of nobody, or not rightly, who may use them."""
+    return [fault for name in SERVICES for fault in access.faults(name, app_of(name))]
+
+
 def main() -> int:
+    if found := undeclared():
+        print("routes without a known scope:", *found, sep="\n")
+        return 1
     if "--check" in sys.argv:
         found = stale()
         print(f"stale: {', '.join(found)}" if found else "docs/reference is current")

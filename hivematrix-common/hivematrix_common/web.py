@@ -16,9 +16,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from hivematrix_common import apidocs, audit, auth, deadlines, logs, metrics
+from hivematrix_common import apidocs, audit, auth, deadlines, logs, metrics, sessions
 from hivematrix_common.config import SERVICES, Settings
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.roles import SERVICES_ONLY
 from hivematrix_common.errors import FieldError, Problem, code_for_status, from_domain
 from hivematrix_common.schemas import ProblemDocument, told
 from hivematrix_common.version import VERSION
@@ -55,6 +56,8 @@ class App(OpenAPI):
         for item in self.spec_json["paths"].values():
             for operation in item.values():
                 operation["responses"] = _documented(operation)
+                ways = operation.get("security", [])
+                operation["security"] = [way for way in ways if self.settings.pages.enabled or "session" not in way]
 
 
 class Api(APIBlueprint):
@@ -69,7 +72,8 @@ class Api(APIBlueprint):
     def route_for(
         self, method: str, rule: str, scope: str | None, max_body: int | None, client: Client, **options: Any
     ) -> Callable[[View], View]:
-        security = [] if scope is None else [{"bearer": [scope]}]
+        ways = ("bearer",) if scope in SERVICES_ONLY else ("bearer", "session")
+        security = [] if scope is None else [{way: [scope]} for way in ways]
         declare = getattr(super(), method)(rule, security=security, **options)
 
         def decorate(view: View) -> View:
@@ -117,7 +121,7 @@ def new_app(settings: Settings, package: str, title: str) -> App:
     app = App(
         package,
         info=Info(title=title, version=VERSION),
-        security_schemes={"bearer": {"type": "http", "scheme": "bearer"}},
+        security_schemes=_security_schemes(settings),
         doc_ui=False,
         static_folder=None,
         validation_error_callback=_refuse_invalid,
@@ -284,6 +288,15 @@ def _refuse_invalid(error: ValidationError) -> Response:
     if request.method in {"POST", "PUT"} and request.mimetype != JSON and not request.args:
         raise Problem("unsupported_media_type", "Send the body as application/json.")
     raise Problem("invalid", "; ".join(f"{f.field}: {f.message}" for f in faults[:5]), fields=faults)
+
+
+def _security_schemes(settings: Settings) -> dict[str, Any]:
+    bearer = {"type": "http", "scheme": "bearer", "description": "A token of `hivematrix-helm tokens issue`"}
+    if not settings.pages.enabled:
+        return {"bearer": bearer}
+    text = "A signed-in person's session; what changes something also needs X-CSRF-Token, as the pages' forms do"
+    cookie = {"type": "apiKey", "in": "cookie", "name": sessions.cookie_name(settings), "description": text}
+    return {"bearer": bearer, "session": cookie}
 
 
 def _documented(operation: dict[str, Any]) -> dict[str, Any]:

@@ -153,9 +153,16 @@ def test_answers_carry_the_security_headers(toy: Any) -> None:
 def test_the_description_names_scopes_and_problems(toy: Any) -> None:
     description = toy.get("/api/openapi.json").get_json()
     operation = description["paths"]["/api/notes"]["post"]
-    assert operation["security"] == [{"bearer": ["codex:write"]}]
+    assert operation["security"] == [{"bearer": ["codex:write"]}, {"session": ["codex:write"]}]
+    assert description["components"]["securitySchemes"]["session"]["name"] == "hm_session"
     assert "application/problem+json" in operation["responses"]["default"]["content"]
     assert description["openapi"].startswith("3.1")
+
+
+def test_without_pages_the_description_knows_of_no_session(service: Any, toy_parts: Any) -> None:
+    description = service(*toy_parts, {"pages": {"enabled": "no"}}).get("/api/openapi.json").get_json()
+    assert description["paths"]["/api/notes"]["post"]["security"] == [{"bearer": ["codex:write"]}]
+    assert list(description["components"]["securitySchemes"]) == ["bearer"]
 
 
 def test_the_description_can_be_read(toy: Any) -> None:
