@@ -81,6 +81,7 @@ class TestSigningIn:
         answer = browser.submit("/login/totp", code=code_at(clock.now()), next="/account")
         assert place(answer) == "/account"
         assert browser.get("/account").status_code == 200
+        assert place(browser.get("/login/recovery")) == "/login"  # nothing is left of the first step
 
     def test_a_recovery_code_does_once(self, browser, add_user, password):
         paul = add_user("paul", totp=True)
@@ -248,7 +249,9 @@ class TestSigningOut:
     def test_who_is_signed_in_is_not_asked_again(self, at_home):
         assert place(at_home.get("/login?next=/account")) == "/account"
 
-    def test_who_was_signed_out_elsewhere_is_asked_again_and_not_sent_in_circles(self, at_home, helm):
+    def test_who_was_signed_out_elsewhere_is_asked_again_and_not_sent_in_circles(self, at_home):
+        """This service has asked a moment ago who ended, the one that sent the person here knows more."""
+        at_home.get("/account")
         accounts.sign_out("maya")
         assert at_home.get("/login?next=/account").status_code == 200
 
