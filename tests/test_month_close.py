@@ -24,9 +24,9 @@ LINES = """
 
 
 def failpoints() -> list[str]:
-    """Every place in the sources where a process may be made to die."""
-    found = set()
-    for service in ("codex", "ledger", "archive"):
+    """Every place on the way of a month close where a process may be made to die."""
+    found = {"audit-added"}
+    for service in ("ledger", "archive"):
         for path in (ROOT / f"hivematrix-{service}" / f"hivematrix_{service}").rglob("*.py"):
             found |= set(re.findall(r'failpoint\("([^"]+)"\)', path.read_text(encoding="utf-8")))
     return sorted(found)
