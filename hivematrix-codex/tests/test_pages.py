@@ -54,3 +54,12 @@ def test_who_may_not_read_codex_is_told_on_a_page(filled):
 def test_the_page_is_whole_without_script(filled, browser_page, script):
     page = browser_page(filled, "technician", script=script).open("/")
     assert page.get_by_role("table", name="What is held").is_visible()
+
+
+@pytest.mark.parametrize("person", [None, "technician"])
+def test_the_routes_can_be_read_by_everybody(codex, browser_page, person):
+    visit = browser_page(codex, person)
+    page = visit.open("/api/docs")
+    visit.check()
+    assert page.get_by_role("rowheader", name="/api/billing-inputs").is_visible()
+    assert page.get_by_role("navigation", name="Sections", exact=True).count() == (1 if person else 0)

@@ -35,3 +35,4 @@ def docs_page() -> str:
 
 for _view in (openapi_json, docs_page):
     _view.__dict__["hm_scope"] = auth.PUBLIC
+docs_page.__dict__["hm_page"] = True

@@ -101,7 +101,6 @@ class Frame:
         self.service = settings.service_name
         self.at_helm = self.service == "helm"
         self.zone = settings.billing.timezone.key
-        self.section_title = SECTIONS.get(self.service, (self.service.capitalize(), ""))[0]
 
     @property
     def person(self) -> Person | None:
@@ -179,7 +178,8 @@ mark(keyboard, None, page=True)
 
 def error_page(problem: Problem) -> Response:
     """A refusal as a page: what it is, what to do, the code and the trace."""
-    document = problem.as_json()
+    # What a library says of an address that no route has is said better by the advice.
+    document = problem.as_json() | ({"detail": ""} if request.routing_exception else {})
     advice = _ADVICE.get(problem.status, _FAULT if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "")
     page = render_template("hm/error.html", **document, advice=advice, trace_id=logs.trace_id())
     return Response(page, problem.status, problem.headers, mimetype=HTML)

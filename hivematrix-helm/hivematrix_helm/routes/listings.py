@@ -16,7 +16,7 @@ USERS = Table(
     columns=(
         Column("name", "Name"),
         Column("role", "Role"),
-        Column("account_number", "Company", priority=3),
+        Column("account_number", "Company", priority=2),
         Column("second_factor", "Second factor", priority=2),
         Column("signed_in_at", "Last signed in", kind="instant", priority=2),
         Column("disabled", "State", sortable=False),
@@ -39,7 +39,6 @@ TOKENS = Table(
         Column("scopes", "Scopes", sortable=False, priority=2),
         Column("used_at", "Last used", kind="instant"),
         Column("expires", "Ends", kind="instant"),
-        Column("id", "", sortable=False),
     ),
     choices=(
         Choice("services", "Known to", tuple((name, name.capitalize()) for name in SERVICES)),
