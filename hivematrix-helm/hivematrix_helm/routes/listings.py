@@ -37,7 +37,7 @@ TOKENS = Table(
         Column("caller", "Caller"),
         Column("services", "Known to", sortable=False, priority=3),
         Column("scopes", "Scopes", sortable=False, priority=2),
-        Column("used_at", "Last used", kind="instant"),
+        Column("used_at", "Last used", kind="instant", priority=2),
         Column("expires", "Ends", kind="instant"),
     ),
     choices=(
