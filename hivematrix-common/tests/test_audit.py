@@ -225,6 +225,22 @@ def test_a_late_commit_is_not_passed_over(toy):
     assert [entry["action"] for entry in entries(toy).json["entries"]] == ["late", "POST /api/notes"]
 
 
+def test_between_row_and_commit_nobody_reads_on(toy, monkeypatch):
+    """A request holds the lock that a reader needs alone, from its row to its commit."""
+    free = f"SELECT pg_try_advisory_lock({audit.LOCK}), pg_advisory_unlock_all()"
+    seen = []
+
+    def look(_name):
+        with closing(toy.owner()) as owner, owner.cursor() as cursor:
+            cursor.execute(free)
+            seen.append(cursor.fetchone()[0])
+
+    monkeypatch.setattr(audit, "failpoint", look)
+    note(toy)
+    look("after the commit")
+    assert seen == [False, True]
+
+
 def test_the_feed_needs_its_scope(toy):
     assert [entries(toy).status_code, toy.get("/api/audit/entries", "billing_clerk").status_code] == [200, 403]
 

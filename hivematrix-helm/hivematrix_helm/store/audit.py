@@ -25,10 +25,9 @@ _ADVANCE = text(
 )
 
 
-def place(service: str, *, hold: bool = False) -> tuple[str, int]:
-    """Up to where a service's rows are here: its database, and the last id. `hold` locks it for this transaction."""
-    query = select(sources.c.source, sources.c.last).where(sources.c.service == service)
-    row = session().execute(query.with_for_update() if hold else query).one()
+def place(service: str) -> tuple[str, int]:
+    """Up to where a service's rows are here: its database, and the last id."""
+    row = session().execute(select(sources.c.source, sources.c.last).where(sources.c.service == service)).one()
     return row.source, row.last
 
 
