@@ -1,5 +1,6 @@
 """scripts/demo as a stranger calls it: what it refuses, what it takes up, and how it ends."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -62,6 +63,10 @@ def test_a_mesh_that_runs_already_is_taken_up_and_left_running(running: Any, tmp
     assert running.pid("ledger") == before
     running.run("hivematrix-helm", "status")
     shown = running.home / "demo"
+    admin = json.loads((shown / "sign-in.json").read_text())
+    assert f"password  {admin['password']}" in done.stdout
+    [user] = json.loads(running.run("hivematrix-helm", "users", "list", "--json").stdout)
+    assert (user["name"], user["role"]) == (admin["name"], "admin")
     assert shown.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in shown.iterdir()} == {0o600}
 
