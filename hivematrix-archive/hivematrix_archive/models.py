@@ -144,6 +144,15 @@ entries = Table(
     schema="archive_log",
 )
 
+documents = Table(
+    "documents",
+    db.metadata,
+    Column("index", BigInteger, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("meta", LargeBinary, nullable=False),
+    schema="archive_log",
+)
+
 nodes = Table(
     "nodes",
     db.metadata,

@@ -26,6 +26,7 @@ KEPT = {
     "archive_data.job_results": "happened",
     "archive_data.idempotency": "body",
     "archive_log.entries": "leaf",
+    "archive_log.documents": "body",
     "archive_log.nodes": "hash",
     "archive_log.checkpoints": "note",
 }
@@ -97,6 +98,7 @@ def test_the_owner_needs_a_deliberate_act(own_archive, seal, sealing_request):
     with closing(own_archive.owner()) as owner, owner.cursor() as cursor:
         cursor.execute("INSERT INTO archive_data.job_results VALUES ('j', 1, '1', 'sealed', '', false, '', 1, now())")
         cursor.execute("INSERT INTO archive_data.idempotency VALUES ('c', 'k', 'd', 200, 't', '', now())")
+        cursor.execute("INSERT INTO archive_log.documents VALUES (256, '', '')")
         for table, column in KEPT.items():
             for change in CHANGES:
                 with pytest.raises(psycopg2.errors.RestrictViolation, match="never changed or removed"):

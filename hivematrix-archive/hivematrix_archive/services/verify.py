@@ -143,7 +143,7 @@ def _check_entry(stored: Stored) -> Bill | None:
         raise BadError(stored.index, "its hash is not that of its leaf data")
     try:
         leaf = Leaf.parse(stored.leaf, known=KNOWN)
-        return _check_seal(stored, leaf) if leaf.format == SEAL else None
+        return _check_seal(stored, leaf) if leaf.format == SEAL else _check_act(stored, leaf)
     except (DomainError, orjson.JSONDecodeError) as error:
         raise BadError(stored.index, str(error)) from None
 
@@ -162,6 +162,14 @@ def _check_seal(stored: Stored, leaf: Leaf) -> Bill:
         if found[name] != value:
             raise DomainError(f"column {name}", f"sealed as {_told(value)}, found {_told(found[name])}")
     return bill
+
+
+def _check_act(stored: Stored, leaf: Leaf) -> None:
+    """An entry that seals no bill has its documents in the log's own schema, and no row."""
+    if stored.body is None or stored.meta is None:
+        raise DomainError("", f"its document ({leaf.format}) is missing")
+    _check_digest("body", stored.body, leaf.body)
+    _check_digest("meta", stored.meta, leaf.meta)
 
 
 def _check_digest(name: str, document: bytes, sealed: str) -> None:

@@ -13,10 +13,11 @@ from hivematrix_archive.models import checkpoints, nodes, snapshots
 from hivematrix_archive.store import binary
 
 _DOCUMENTS = """
-    SELECT e.index, e.leaf, e.hash, b.body, b.csv, b.meta
+    SELECT e.index, e.leaf, e.hash, coalesce(b.body, d.body), b.csv, coalesce(b.meta, d.meta)
     FROM archive_log.entries e
     LEFT JOIN billing_snapshots s ON s.id = e.index + 1
     LEFT JOIN archive_data.bodies b ON b.billing_year = s.billing_year AND b.log_index = e.index
+    LEFT JOIN archive_log.documents d ON d.index = e.index
     WHERE e.index >= {start} AND e.index < {end} ORDER BY e.index
 """
 _LINES = """
@@ -32,6 +33,11 @@ _STRANGERS = {
     "a body": """
         SELECT min(log_index) FROM archive_data.bodies b WHERE NOT EXISTS (
             SELECT FROM billing_snapshots s WHERE s.id = b.log_index + 1 AND s.billing_year = b.billing_year)
+    """,
+    "a document": """
+        SELECT min(index) FROM archive_log.documents d WHERE EXISTS (
+            SELECT FROM billing_snapshots s WHERE s.id = d.index + 1)
+            OR NOT EXISTS (SELECT FROM archive_log.entries e WHERE e.index = d.index)
     """,
     "a line item": """
         SELECT min(snapshot_id - 1) FROM snapshot_line_items l
