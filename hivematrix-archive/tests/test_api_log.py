@@ -1,9 +1,9 @@
 """The log over HTTP, and who may call what."""
 
-from hivematrix_archive.domain.checkpoint import open_checkpoint
-from hivematrix_archive.domain.note import VerifierKey
 from hivematrix_archive.domain.proof import Proof, check_proof
-from hivematrix_archive.store.outside import check_signature
+from hivematrix_common.domain.checkpoint import open_checkpoint
+from hivematrix_common.domain.note import VerifierKey
+from hivematrix_common.signatures import check_signature
 
 
 def test_a_proof_downloaded_with_its_body_and_key_holds(sealed):

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from hivematrix_archive.domain import merkle
-from hivematrix_archive.domain.checkpoint import Checkpoint
-from hivematrix_archive.domain.note import VerifierKey, sign_note
 from hivematrix_archive.domain.proof import Proof, check_proof
 from hivematrix_archive.domain.seal import KNOWN, Leaf, meta_document
 from hivematrix_archive.domain.tiles import Edge
+from hivematrix_common.domain import merkle
 from hivematrix_common.domain.canonical import digest
+from hivematrix_common.domain.checkpoint import Checkpoint
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.note import VerifierKey, sign_note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

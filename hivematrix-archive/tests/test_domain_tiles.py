@@ -1,7 +1,6 @@
 """Tiles: their spelling, the widths a size needs, and what a growing log stores."""
 
 import pytest
-from hivematrix_archive.domain import merkle
 from hivematrix_archive.domain.tiles import (
     WIDTH,
     Edge,
@@ -13,6 +12,7 @@ from hivematrix_archive.domain.tiles import (
     parse_tile_path,
     tile_path,
 )
+from hivematrix_common.domain import merkle
 from hivematrix_common.domain.errors import DomainError
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,17 +5,18 @@ from contextlib import closing
 
 import orjson
 import pytest
-from hivematrix_archive.domain import merkle
-from hivematrix_archive.domain.checkpoint import Checkpoint, open_checkpoint
-from hivematrix_archive.domain.note import Note
 from hivematrix_archive.domain.seal import Leaf
 from hivematrix_archive.services import log, reading, sealing, session
 from hivematrix_archive.services.sealing import Sealer
-from hivematrix_archive.store.outside import Outside, check_signature
+from hivematrix_archive.store.outside import Outside
 from hivematrix_common import failpoints
+from hivematrix_common.domain import merkle
 from hivematrix_common.domain.canonical import canonical, digest
+from hivematrix_common.domain.checkpoint import Checkpoint, open_checkpoint
+from hivematrix_common.domain.note import Note
 from hivematrix_common.errors import Problem
 from hivematrix_common.failpoints import FailpointError
+from hivematrix_common.signatures import check_signature
 from sqlalchemy import text
 
 ORIGIN = "archive.example.com/log"

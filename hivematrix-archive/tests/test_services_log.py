@@ -5,16 +5,17 @@ from contextlib import closing
 import pytest
 from hivematrix_archive.app import create_app
 from hivematrix_archive.config import ArchiveSettings
-from hivematrix_archive.domain import merkle
-from hivematrix_archive.domain.checkpoint import open_checkpoint
-from hivematrix_archive.domain.note import VerifierKey
 from hivematrix_archive.domain.proof import Proof, check_proof
 from hivematrix_archive.domain.seal import Leaf
 from hivematrix_archive.domain.tiles import Tile, tile_path
 from hivematrix_archive.services import log, reading, session
-from hivematrix_archive.store.outside import Outside, check_signature
+from hivematrix_archive.store.outside import Outside
 from hivematrix_common.config import ConfigError
+from hivematrix_common.domain import merkle
+from hivematrix_common.domain.checkpoint import open_checkpoint
+from hivematrix_common.domain.note import VerifierKey
 from hivematrix_common.errors import Problem
+from hivematrix_common.signatures import check_signature
 from sqlalchemy import text
 
 ORIGIN = "archive.example.com/log"

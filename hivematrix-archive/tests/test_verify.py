@@ -3,9 +3,9 @@
 from contextlib import closing
 
 import pytest
-from hivematrix_archive.domain.note import sign_note
 from hivematrix_archive.services import engine, log, session, verify
 from hivematrix_archive.store.outside import Outside
+from hivematrix_common.domain.note import sign_note
 
 TABLES = (
     *("billing_snapshots", "snapshot_line_items", "archive_data.bodies"),

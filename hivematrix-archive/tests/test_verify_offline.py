@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hivematrix_archive.domain import merkle
-from hivematrix_archive.domain.checkpoint import Checkpoint
-from hivematrix_archive.domain.note import VerifierKey, encode, sign_note
 from hivematrix_archive.domain.proof import Proof
 from hivematrix_archive.domain.seal import Leaf
 from hivematrix_archive.domain.tiles import Edge
+from hivematrix_common.domain import merkle
 from hivematrix_common.domain.canonical import digest
+from hivematrix_common.domain.checkpoint import Checkpoint
+from hivematrix_common.domain.note import VerifierKey, encode, sign_note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,12 +3,12 @@
 import re
 from dataclasses import dataclass
 
+from hivematrix_common.domain import merkle
 from hivematrix_common.domain.canonical import digest
+from hivematrix_common.domain.checkpoint import HASH_BYTES, Checkpoint, open_checkpoint
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.note import Check, VerifierKey, decode, encode
 
-from hivematrix_archive.domain import merkle
-from hivematrix_archive.domain.checkpoint import HASH_BYTES, Checkpoint, open_checkpoint
-from hivematrix_archive.domain.note import Check, VerifierKey, decode, encode
 from hivematrix_archive.domain.seal import Leaf
 
 HEAD = "c2sp.org/tlog-proof@v1"

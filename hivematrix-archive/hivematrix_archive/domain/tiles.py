@@ -8,9 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hivematrix_common.domain import merkle
 from hivematrix_common.domain.errors import DomainError
-
-from hivematrix_archive.domain import merkle
 
 WIDTH = 256
 BITS = 8

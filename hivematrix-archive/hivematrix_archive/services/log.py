@@ -5,12 +5,12 @@ import logging
 from hivematrix_common import clock
 from hivematrix_common.config import ConfigError
 from hivematrix_common.database import AnySession
+from hivematrix_common.domain import merkle
+from hivematrix_common.domain.checkpoint import Checkpoint, nameless_origin, parse_origin
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.note import Note, VerifierKey, sign_note
 from hivematrix_common.errors import Problem
 
-from hivematrix_archive.domain import merkle
-from hivematrix_archive.domain.checkpoint import Checkpoint, nameless_origin, parse_origin
-from hivematrix_archive.domain.note import Note, VerifierKey, sign_note
 from hivematrix_archive.domain.proof import Proof
 from hivematrix_archive.domain.tiles import Tile, bundle, parse_tile_path
 from hivematrix_archive.store import log as store

@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 from hivematrix_common import clock
 from hivematrix_common.database import AnySession
+from hivematrix_common.domain.checkpoint import Checkpoint
+from hivematrix_common.domain.note import Note
 from hivematrix_common.domain.period import Period
 from hivematrix_common.lately import latest_acts
 from hivematrix_common.tables import Choice, Column, Listing, Table
 
-from hivematrix_archive.domain.checkpoint import Checkpoint
-from hivematrix_archive.domain.note import Note
 from hivematrix_archive.domain.schedule import Schedule, due_moment
 from hivematrix_archive.store import jobs
 from hivematrix_archive.store import overview as held

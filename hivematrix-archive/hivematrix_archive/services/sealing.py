@@ -11,22 +11,23 @@ import orjson
 from flask import Response
 from hivematrix_common import audit, clock, idempotency
 from hivematrix_common.database import AnySession
+from hivematrix_common.domain import merkle
 from hivematrix_common.domain.canonical import digest
+from hivematrix_common.domain.checkpoint import open_checkpoint
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.errors import FieldError, Problem, from_domain
 from hivematrix_common.failpoints import failpoint
 from hivematrix_common.metrics import stage
+from hivematrix_common.signatures import check_signature
 
-from hivematrix_archive.domain import merkle
 from hivematrix_archive.domain.bill import differences
 from hivematrix_archive.domain.check import Checked, RefusedError, check_request
-from hivematrix_archive.domain.checkpoint import open_checkpoint
 from hivematrix_archive.domain.seal import RANDOM_BYTES, Leaf, Receipt, Sealed, meta_document
 from hivematrix_archive.domain.tiles import Edge, Node
 from hivematrix_archive.services import log
 from hivematrix_archive.store import log as log_store
 from hivematrix_archive.store import sealing as store
-from hivematrix_archive.store.outside import Outside, Signer, check_signature
+from hivematrix_archive.store.outside import Outside, Signer
 
 KEYS = "archive_data.idempotency"
 # Two pages checked at once only take turns and end late together; one after the other, the first is stored meanwhile.

@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from hivematrix_common.domain import merkle
 from hivematrix_common.domain.canonical import digest
+from hivematrix_common.domain.checkpoint import Checkpoint, open_checkpoint, parse_kept
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.note import Note, VerifierKey, encode
 from hivematrix_common.errors import Problem
+from hivematrix_common.signatures import check_signature
 from sqlalchemy import Connection, Engine
 
-from hivematrix_archive.domain import merkle
 from hivematrix_archive.domain.bill import Bill, read_bill
-from hivematrix_archive.domain.checkpoint import Checkpoint, open_checkpoint, parse_kept
-from hivematrix_archive.domain.note import Note, VerifierKey, encode
 from hivematrix_archive.domain.seal import KNOWN, SEAL, Leaf
 from hivematrix_archive.domain.tiles import Edge, Node
 from hivematrix_archive.store import log as log_store
 from hivematrix_archive.store import verifying as store
-from hivematrix_archive.store.outside import Outside, check_signature
+from hivematrix_archive.store.outside import Outside
 from hivematrix_archive.store.sealing import line_text
 from hivematrix_archive.store.verifying import Stored
 

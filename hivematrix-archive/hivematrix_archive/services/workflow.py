@@ -9,15 +9,15 @@ from typing import Any
 
 from hivematrix_common import clock, tokens
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.note import VerifierKey
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import Problem
 from hivematrix_common.peers import PeerClient, PeerError
+from hivematrix_common.signatures import check_signature
 
 from hivematrix_archive.config import ArchiveSettings
 from hivematrix_archive.domain.bill import invoice_number
-from hivematrix_archive.domain.note import VerifierKey
 from hivematrix_archive.domain.proof import Proof, check_proof
-from hivematrix_archive.store.outside import check_signature
 
 LIFETIME = timedelta(minutes=5)
 _CONFLICT = "already_accepted"

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from hivematrix_common.database import AnySession
+from hivematrix_common.domain import merkle
 from sqlalchemy import Connection, Row, select, text
 
-from hivematrix_archive.domain import merkle
 from hivematrix_archive.domain.tiles import BITS, WIDTH
 from hivematrix_archive.models import bodies, checkpoints, entries, nodes, snapshots
 

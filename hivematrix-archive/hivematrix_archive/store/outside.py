@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -21,25 +20,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from hivematrix_common.config import ConfigError, private_file_fault
+from hivematrix_common.domain.checkpoint import parse_kept
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.note import Sign, VerifierKey
 from hivematrix_common.durable import append_file, file_lock, write_file
-
-from hivematrix_archive.domain.checkpoint import parse_kept
-from hivematrix_archive.domain.note import Sign, VerifierKey
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
     key: VerifierKey
     sign: Sign
-
-
-def check_signature(public: bytes, message: bytes, signature: bytes) -> bool:
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-    except InvalidSignature:
-        return False
-    return True
 
 
 class Outside:

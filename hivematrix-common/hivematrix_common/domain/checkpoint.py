@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hivematrix_common.domain.errors import DomainError
-
-from hivematrix_archive.domain.note import Check, Note, VerifierKey, decode, encode, open_note
+from hivematrix_common.domain.note import Check, Note, VerifierKey, decode, encode, open_note
 
 HASH_BYTES = 32
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")

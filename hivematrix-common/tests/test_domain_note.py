@@ -5,10 +5,10 @@ import base64
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from hivematrix_archive.domain import checkpoint as checkpoints
-from hivematrix_archive.domain.checkpoint import Checkpoint, nameless_origin, open_checkpoint, parse_kept, parse_origin
-from hivematrix_archive.domain.note import Note, VerifierKey, decode, open_note, sign_note
+from hivematrix_common.domain import checkpoint as checkpoints
+from hivematrix_common.domain.checkpoint import Checkpoint, nameless_origin, open_checkpoint, parse_kept, parse_origin
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.note import Note, VerifierKey, decode, open_note, sign_note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

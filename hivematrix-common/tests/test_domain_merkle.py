@@ -3,8 +3,8 @@
 import hashlib
 
 import pytest
-from hivematrix_archive.domain import merkle
 from hivematrix_archive.domain.tiles import Edge
+from hivematrix_common.domain import merkle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
