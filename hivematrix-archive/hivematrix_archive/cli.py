@@ -1,11 +1,9 @@
-"""hivematrix-archive: serve, init-db, init, snapshot, verify, workflow."""
+"""hivematrix-archive: serve, init-db, init, rotate-key, adopt, snapshot, verify, export, workflow."""
 
-import contextlib
-import getpass
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,12 +16,13 @@ from hivematrix_common.domain.period import Period
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from hivematrix_archive.commands import bar, keys, me, open_archive
 from hivematrix_archive.config import ArchiveSettings
 from hivematrix_archive.domain.bill import ACCOUNT
 from hivematrix_archive.domain.jobs import Happened, Job, Tally, exit_code_of
 from hivematrix_archive.services import jobs, log, preview, verify, workflow
 from hivematrix_archive.services.jobs import LockedError, Report, Runner
-from hivematrix_archive.services.opened import Opened, opened
+from hivematrix_archive.services.opened import Opened
 
 TRIES = 6
 PAUSE_SECONDS = 2.0
@@ -41,6 +40,8 @@ def serving_app(settings: ArchiveSettings) -> Any:
 
 
 group = cli.service_group(ArchiveSettings, serving_app, "Archive: sealed bills, and the log that proves them.")
+group.add_command(keys.rotate_key)
+group.add_command(keys.adopt)
 
 
 @group.command()
@@ -51,7 +52,7 @@ def init(origin: str | None, home: str | None) -> None:
 
     Example: hivematrix-archive init --origin archive.example.com/log
     """
-    with _archive(home) as archive, Session(archive.engine) as session:
+    with open_archive(home) as archive, Session(archive.engine) as session:
         click.echo(str(log.begin(session, archive.outside, origin)))
 
 
@@ -64,7 +65,7 @@ def verify_command(checkpoints: Path | None, as_json: bool, home: str | None) ->
 
     Exits 1 with the first bad entry and why. Example: hivematrix-archive verify
     """
-    with _archive(home) as archive, _bar("verify", as_json) as advance:
+    with open_archive(home) as archive, bar("verify", as_json) as advance:
         try:
             good = verify.verify(archive.engine, archive.outside, advance, checkpoints)
         except verify.BadError as bad:
@@ -91,7 +92,7 @@ def snapshot(home: str | None, as_json: bool, dry_run: bool, **asked: Any) -> in
 
     Example: scheduled_snapshots.py --year 2025 --month 10 --all
     """
-    with _archive(home) as archive, _bar("seal", as_json) as advance:
+    with open_archive(home) as archive, bar("seal", as_json) as advance:
         period = _period_asked(archive.settings.billing.timezone, asked)
         runner = _runner(archive, advance, as_json=as_json)
         if dry_run:
@@ -100,7 +101,7 @@ def snapshot(home: str | None, as_json: bool, dry_run: bool, **asked: Any) -> in
         if period is None:
             return _tell_reports(_persistently(lambda: jobs.run_due(runner)), as_json=as_json)
         accounts = _accounts_asked(archive, asked)
-        return _tell_reports(_persistently(lambda: [jobs.run_asked(runner, period, accounts, _me())]), as_json=as_json)
+        return _tell_reports(_persistently(lambda: [jobs.run_asked(runner, period, accounts, me())]), as_json=as_json)
 
 
 def _period_asked(zone: ZoneInfo, asked: dict[str, Any]) -> Period | None:
@@ -157,20 +158,6 @@ def workflow_command(home: str | None, skip_health: bool, skip_create: bool, **a
             click.echo(f"{'ok' if step.good else 'FAILED':<8}{step.name:<16}{step.told}")
             failed += not step.good
     return cli.FAILED if failed else cli.DONE
-
-
-@contextlib.contextmanager
-def _archive(home: str | None) -> Iterator[Opened]:
-    """What a command works on; a database that does not answer is told in one line."""
-    with opened(cli.load_settings(ArchiveSettings, home)) as archive:
-        try:
-            yield archive
-        except DBAPIError as error:
-            cli.fail(f"database: {str(error.orig).strip().splitlines()[0]}")
-
-
-def _me() -> str:
-    return f"{getpass.getuser()} at the command line"
 
 
 def _runner(archive: Opened, advance: Callable[[int, int], None], *, as_json: bool) -> Runner:
@@ -235,21 +222,6 @@ def _tell_forecast(runner: Runner, wanted: list[tuple[Period, tuple[str, ...] | 
     elif wanted:
         click.echo("would seal in all: " + (", ".join(f"{total} {name}" for name, total in shown.items()) or "nothing"))
     return cli.DONE
-
-
-@contextlib.contextmanager
-def _bar(what: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal; elsewhere nothing."""
-    if as_json or not sys.stderr.isatty():
-        yield lambda _done, _total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -190,9 +190,9 @@ def test_a_checkpoint_missing_from_the_file_is_found_unless_a_crash_explains_it(
     archive, _ = sealed
     outside = archive.app.extensions["hivematrix_outside"]
     notes, _ = outside.kept()
-    outside.drop_torn_end(notes[:2])
+    outside.rewrite(notes[:2])
     assert check(archive)[0].kept == 2
-    outside.drop_torn_end([notes[0], notes[2]])
+    outside.rewrite([notes[0], notes[2]])
     assert bad(archive) == (100, "the file lacks the checkpoint of size 100")
     outside.checkpoint_file.unlink()
     assert bad(archive) == (100, "the file lacks the checkpoint of size 100")

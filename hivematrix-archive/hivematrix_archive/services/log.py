@@ -1,18 +1,20 @@
 """The log: begin it, keep its checkpoints outside the database, read it, prove an entry."""
 
 import logging
+from collections.abc import Sequence
 
 from hivematrix_common import clock
 from hivematrix_common.config import ConfigError
 from hivematrix_common.database import AnySession
 from hivematrix_common.domain import merkle
-from hivematrix_common.domain.checkpoint import Checkpoint, nameless_origin, parse_origin
+from hivematrix_common.domain.checkpoint import Checkpoint, nameless_origin, open_checkpoint, parse_origin
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.note import Note, VerifierKey, sign_note
 from hivematrix_common.errors import Problem
+from hivematrix_common.signatures import check_signature
 
 from hivematrix_archive.domain.proof import Proof
-from hivematrix_archive.domain.tiles import Tile, bundle, parse_tile_path
+from hivematrix_archive.domain.tiles import Edge, Node, Tile, bundle, parse_tile_path
 from hivematrix_archive.store import log as store
 from hivematrix_archive.store import sealing
 from hivematrix_archive.store.outside import Outside, Signer
@@ -34,8 +36,8 @@ def begin(session: AnySession, outside: Outside, origin: str | None = None) -> V
         known = outside.keys()
         name = origin or (known[-1].name if known else nameless_origin(public))
         key = VerifierKey(name, public)
-        if known != [key]:
-            outside.write_keys([key])
+        if known[-1:] != [key]:
+            outside.write_keys([*known[:-1], key])
         if tip is None or Checkpoint.parse(Note.parse(tip.note).text).origin != name:
             _sign_empty(session, outside)
         return key
@@ -75,8 +77,10 @@ def signer_of(outside: Outside, sealer_url: str = "") -> Signer:
     return signer
 
 
-def sign_checkpoint(signer: Signer, size: int, root: bytes) -> str:
-    return str(sign_note(Checkpoint(signer.key.name, size, root).text, [(signer.key, signer.sign)]))
+def sign_checkpoint(signer: Signer, size: int, root: bytes, *others: Signer) -> str:
+    """A checkpoint under the signer's origin; `others` sign it too."""
+    signers = [(one.key, one.sign) for one in (signer, *others)]
+    return str(sign_note(Checkpoint(signer.key.name, size, root).text, signers))
 
 
 def ensure_sound(session: AnySession, outside: Outside) -> None:
@@ -98,10 +102,44 @@ def ensure_sound(session: AnySession, outside: Outside) -> None:
     if not kept and any(Checkpoint.parse(Note.parse(note).text).size for note in since[:2]):
         raise behind(f"{outside.checkpoint_file} is missing; restore it from the backup set.")
     if torn:
-        outside.drop_torn_end(kept)
+        outside.rewrite(kept)
     if since:
         outside.keep(since)
     outside.sound = True
+
+
+def sound_edge(session: AnySession, outside: Outside, signer: Signer) -> tuple[sealing.Tip, Edge]:
+    """The last signed checkpoint and the stored edge that leads to it; a Problem stops sealing otherwise."""
+    tip = sealing.tip(session)
+    if tip is None or not outside.sound or outside.last_kept() != tip.note:
+        ensure_sound(session, outside)
+    return signed_edge(session, [signer.key])
+
+
+def signed_edge(session: AnySession, keys: list[VerifierKey]) -> tuple[sealing.Tip, Edge]:
+    """The same without a look at the file outside the database; one of `keys` must have signed it."""
+    tip = sealing.tip(session)
+    if tip is None:
+        raise broken("The log was not begun.")
+    try:
+        signed = open_checkpoint(tip.note, keys, check_signature)
+        edge = sealing.load_edge(session, tip.size)
+    except DomainError as error:
+        raise broken(f"The log of {tip.size} entries: {error}.") from None
+    if (signed.size, signed.root) != (tip.size, tip.root) or edge.root() != tip.root:
+        raise broken(f"The stored log does not lead to the root signed at size {tip.size}.")
+    return tip, edge
+
+
+def grow(tip: sealing.Tip, edge: Edge, leaves: Sequence[bytes]) -> tuple[list[Node], bytes]:
+    """The nodes and the root of the longer log, once it is proved to extend the signed one."""
+    nodes = edge.append(leaves)
+    root = edge.root()
+    proof = merkle.consistency_proof(tip.size, edge.size, edge.nodes) if tip.size else []
+    extends = not tip.size or merkle.verify_consistency(tip.size, edge.size, tip.root, root, proof)
+    if not extends:
+        raise broken(f"The log of {edge.size} entries does not extend the signed one of {tip.size}.")
+    return nodes, root
 
 
 def behind(detail: str) -> Problem:

@@ -19,9 +19,12 @@ class Opened:
 
 
 @contextmanager
-def opened(settings: ArchiveSettings) -> Iterator[Opened]:
-    """Nothing is connected before it is needed; every connection is closed in the end."""
-    engine = create_engine(settings.database.sqlalchemy_url, **engine_options(settings))
+def opened(settings: ArchiveSettings, owner_url: str | None = None) -> Iterator[Opened]:
+    """Nothing is connected before it is needed; every connection is closed in the end.
+
+    With `owner_url` as the owner, for what the service itself may not do.
+    """
+    engine = create_engine(owner_url or settings.database.sqlalchemy_url, **engine_options(settings))
     try:
         yield Opened(settings, engine, Outside(settings.home))
     finally:

@@ -13,17 +13,14 @@ from hivematrix_common import audit, clock, idempotency
 from hivematrix_common.database import AnySession
 from hivematrix_common.domain import merkle
 from hivematrix_common.domain.canonical import digest
-from hivematrix_common.domain.checkpoint import open_checkpoint
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.errors import FieldError, Problem, from_domain
 from hivematrix_common.failpoints import failpoint
 from hivematrix_common.metrics import stage
-from hivematrix_common.signatures import check_signature
 
 from hivematrix_archive.domain.bill import differences
 from hivematrix_archive.domain.check import Checked, RefusedError, check_request
 from hivematrix_archive.domain.seal import RANDOM_BYTES, Leaf, Receipt, Sealed, meta_document
-from hivematrix_archive.domain.tiles import Edge, Node
 from hivematrix_archive.services import log
 from hivematrix_archive.store import log as log_store
 from hivematrix_archive.store import sealing as store
@@ -68,7 +65,7 @@ def seal(
 
     Everything costly happens before the lock. Nothing signed leaves before the commit.
     """
-    signer = log.signer_of(sealer.outside, sealer.sealer_url)
+    log.signer_of(sealer.outside, sealer.sealer_url)
     with _turn, stage("seal-check"):
         prepared = [_prepare(line, sealer.zone) for line in lines]
     numbers = [one.bill.invoice_number if isinstance(one, Checked) else one.invoice_number for one in prepared]
@@ -79,6 +76,8 @@ def seal(
         if isinstance(keyed, Response):
             return keyed
         store.lock_log(session)
+        # Asked for under the lock: the key may have been replaced while this request waited.
+        signer = log.signer_of(sealer.outside, sealer.sealer_url)
         outcomes, note = _seal(session, sealer, signer, prepared)
         with stage("seal-answer"):
             answer = idempotency.store(session, keyed, respond(outcomes))
@@ -153,12 +152,12 @@ def _outcome(
 def _extend(
     session: AnySession, sealer: Sealer, signer: Signer, checked: list[Checked]
 ) -> tuple[dict[str, Receipt], str]:
-    tip, edge = _sound_edge(session, sealer.outside, signer)
+    tip, edge = log.sound_edge(session, sealer.outside, signer)
     with stage("seal-leaves"):
         sealed = _place(sealer, checked, tip.size)
     failpoint("seal-leaves")
     with stage("seal-tree"):
-        nodes, root = _grow(tip, edge, sealed)
+        nodes, root = log.grow(tip, edge, [one.hash for one in sealed])
     failpoint("seal-tree")
     store.insert_entries(session, sealed)
     store.insert_snapshots(session, sealed)
@@ -169,33 +168,6 @@ def _extend(
     store.insert_checkpoint(session, store.Tip(edge.size, root, tip.snapshots + len(sealed), note), sealed[0].sealed_at)
     receipts = [Receipt(s.checked.bill.invoice_number, s.checked.digest, s.index, s.sealed_at, note) for s in sealed]
     return {receipt.invoice_number: receipt for receipt in receipts}, note
-
-
-def _grow(tip: store.Tip, edge: Edge, sealed: list[Sealed]) -> tuple[list[Node], bytes]:
-    """The nodes and the root of the longer log, once it is proved to extend the signed one."""
-    nodes = edge.append([one.hash for one in sealed])
-    root = edge.root()
-    proof = merkle.consistency_proof(tip.size, edge.size, edge.nodes)
-    if not merkle.verify_consistency(tip.size, edge.size, tip.root, root, proof):
-        raise log.broken(f"The log of {edge.size} entries does not extend the signed one of {tip.size}.")
-    return nodes, root
-
-
-def _sound_edge(session: AnySession, outside: Outside, signer: Signer) -> tuple[store.Tip, Edge]:
-    """The last signed checkpoint and the stored edge that leads to it; a Problem stops sealing otherwise."""
-    tip = store.tip(session)
-    if tip is None or not outside.sound or outside.last_kept() != tip.note:
-        log.ensure_sound(session, outside)
-    if tip is None:
-        raise log.broken("The log was not begun.")
-    try:
-        signed = open_checkpoint(tip.note, [signer.key], check_signature)
-        edge = store.load_edge(session, tip.size)
-    except DomainError as error:
-        raise log.broken(f"The log of {tip.size} entries: {error}.") from None
-    if (signed.size, signed.root) != (tip.size, tip.root) or edge.root() != tip.root:
-        raise log.broken(f"The stored log does not lead to the root signed at size {tip.size}.")
-    return tip, edge
 
 
 def _place(sealer: Sealer, checked: list[Checked], first: int) -> list[Sealed]:

@@ -144,7 +144,10 @@ def _check_entry(stored: Stored) -> Bill | None:
         raise BadError(stored.index, "its hash is not that of its leaf data")
     try:
         leaf = Leaf.parse(stored.leaf, known=KNOWN)
-        return _check_seal(stored, leaf) if leaf.format == SEAL else _check_act(stored, leaf)
+        if leaf.format == SEAL:
+            return _check_seal(stored, leaf)
+        _check_act(stored, leaf)
+        return None
     except (DomainError, orjson.JSONDecodeError) as error:
         raise BadError(stored.index, str(error)) from None
 

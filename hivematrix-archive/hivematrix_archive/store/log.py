@@ -34,6 +34,11 @@ def first_missing(session: Session, notes: Sequence[str]) -> int | None:
     return None if place is None else int(place) - 1
 
 
+def any_held(session: Session, notes: Sequence[str]) -> bool:
+    """Whether the database holds one of `notes`."""
+    return session.execute(select(checkpoints.c.id).where(checkpoints.c.note.in_(notes)).limit(1)).first() is not None
+
+
 def notes_since(session: Session, note: str | None) -> list[str]:
     """The notes signed after `note`, oldest first; all of them without one."""
     return list(session.execute(_SINCE, {"note": note or ""}).scalars())

@@ -4,6 +4,8 @@ key          Ed25519 private key (PEM), 0600. Only the process that has it seals
 vkey         the public keys as verifier keys, oldest first; may be given to anyone
 checkpoints  every signed note, in order, each followed by an empty line
 lock         held while the log grows
+key.next     the key that follows, while the two are being exchanged
+lost/        checkpoints that no database holds any more, and that their owner gave up
 """
 
 import threading
@@ -23,7 +25,7 @@ from hivematrix_common.config import ConfigError, private_file_fault
 from hivematrix_common.domain.checkpoint import parse_kept
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.note import Sign, VerifierKey
-from hivematrix_common.durable import append_file, file_lock, write_file
+from hivematrix_common.durable import append_file, file_lock, sync_folder, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Outside:
         self.key_file = self.folder / "key"
         self.vkey_file = self.folder / "vkey"
         self.checkpoint_file = self.folder / "checkpoints"
+        self.next_file = self.folder / "key.next"
+        self.lost_folder = self.folder / "lost"
         # Whether the database was seen to hold the whole file since this process began.
         self.sound = False
         self._signer: tuple[tuple[int, int], Signer] | None = None
@@ -68,27 +72,38 @@ class Outside:
         keys = self.keys()
         if not keys:
             raise ConfigError([f"{self.vkey_file}: missing beside its key; run: hivematrix-archive init"])
-        private = self.private_key()
+        private = self._exchanged(keys[-1])
         if private.public_key().public_bytes_raw() != keys[-1].public:
             raise ConfigError([f"{self.vkey_file}: its last key is not that of {self.key_file}"])
         return Signer(keys[-1], private.sign)
 
-    def private_key(self) -> Ed25519PrivateKey:
-        try:
-            key = load_pem_private_key(self.key_file.read_bytes(), None)
-        except (ValueError, TypeError) as error:
-            raise ConfigError([f"{self.key_file}: not a private key in PEM: {error}"]) from None
-        if not isinstance(key, Ed25519PrivateKey):
-            raise ConfigError([f"{self.key_file}: expected an Ed25519 key"])
-        return key
+    def _exchanged(self, newest: VerifierKey) -> Ed25519PrivateKey:
+        """The private key; an exchange that a crash stopped between its two files is completed."""
+        if self.next_file.exists() and _read_key(self.next_file).public_key().public_bytes_raw() == newest.public:
+            self.next_file.replace(self.key_file)
+            sync_folder(self.folder)
+        return _read_key(self.key_file)
 
     def make_key(self) -> Ed25519PrivateKey:
         """The private key, made now when there is none."""
-        if not self.key_file.exists():
+        return self._made(self.key_file)
+
+    def next_signer(self, name: str) -> Signer:
+        """The key that is to follow, made now unless an exchange that was stopped left one."""
+        private = self._made(self.next_file)
+        return Signer(VerifierKey(name, private.public_key().public_bytes_raw()), private.sign)
+
+    def exchange(self, following: Signer) -> None:
+        """From here on `following` signs; the old private key is gone, its public key stays known."""
+        self.write_keys([*self.keys(), following.key])
+        self._exchanged(following.key)
+
+    def _made(self, path: Path) -> Ed25519PrivateKey:
+        if not path.exists():
             fresh = Ed25519PrivateKey.generate()
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_file(self.key_file, fresh.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        return self.private_key()
+            write_file(path, fresh.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return _read_key(path)
 
     def keys(self) -> list[VerifierKey]:
         """The log's verifier keys, oldest first; the last one signs."""
@@ -120,7 +135,23 @@ class Outside:
         append_file(self.checkpoint_file, "".join(f"{note}\n" for note in notes).encode())
         self._last = (self.checkpoint_file.stat().st_size, notes[-1])
 
-    def drop_torn_end(self, whole: Sequence[str]) -> None:
-        """Rewrite the file without the part of a note that a crash left at its end."""
-        write_file(self.checkpoint_file, "".join(f"{note}\n" for note in whole))
+    def rewrite(self, notes: Sequence[str]) -> None:
+        """Let the file hold these notes and nothing else."""
+        write_file(self.checkpoint_file, "".join(f"{note}\n" for note in notes).encode())
         self._last = None
+
+    def keep_lost(self, name: str, text: str) -> Path:
+        """Lay `text` aside in `lost/`, where it stays; returns the file."""
+        path = self.lost_folder / name
+        write_file(path, text.encode())
+        return path
+
+
+def _read_key(path: Path) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError) as error:
+        raise ConfigError([f"{path}: not a private key in PEM: {error}"]) from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError([f"{path}: expected an Ed25519 key"])
+    return key

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hivematrix_common.database import AnySession, advisory_xact_lock, copy_lines, copy_rows
+from hivematrix_common.domain import merkle
 from hivematrix_common.failpoints import failpoint
 from hivematrix_common.metrics import stage
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from hivematrix_archive.domain.bill import CHARGES, Row
 from hivematrix_archive.domain.seal import Receipt, Sealed
 from hivematrix_archive.domain.tiles import Edge, Node, edge_levels, edge_span
+from hivematrix_archive.models import documents, entries
 from hivematrix_archive.store import binary
 
 LOCK = "archive-log"
@@ -138,6 +140,12 @@ def insert_nodes(session: AnySession, nodes: Sequence[Node]) -> None:
             data = binary.rows((binary.smallint(node.level), binary.bigint(node.index), node.hash) for node in nodes)
             copy_rows(session, "archive_log.nodes", ("level", "index", "hash"), data, "FORMAT binary")
     failpoint("seal-nodes")
+
+
+def insert_act(session: AnySession, index: int, leaf: bytes, body: bytes, meta: bytes) -> None:
+    """An entry that seals no bill, with its documents."""
+    session.execute(insert(entries).values(index=index, leaf=leaf, hash=merkle.leaf_hash(leaf)))
+    session.execute(insert(documents).values(index=index, body=body, meta=meta))
 
 
 def insert_checkpoint(session: AnySession, tip: Tip, signed_at: datetime) -> None:

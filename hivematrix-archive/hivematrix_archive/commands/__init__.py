@@ -1,0 +1,44 @@
+"""Commands of hivematrix-archive that stand in files of their own, and what all of them share."""
+
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hivematrix_common import cli
+from hivematrix_common.sections import normal_url
+from sqlalchemy.exc import DBAPIError
+
+from hivematrix_archive.config import ArchiveSettings
+from hivematrix_archive.services.opened import Opened, opened
+
+
+@contextmanager
+def open_archive(home: str | None, *, as_owner: bool = False) -> Iterator[Opened]:
+    """What a command works on; a database that does not answer is told in one line."""
+    settings = cli.load_settings(ArchiveSettings, home)
+    owner_url = normal_url(cli.owner_url(settings.home, "archive")) if as_owner else None
+    with opened(settings, owner_url) as archive:
+        try:
+            yield archive
+        except DBAPIError as error:
+            cli.fail(f"database: {str(error.orig).strip().splitlines()[0]}")
+
+
+def me() -> str:
+    return f"{getpass.getuser()} at the command line"
+
+
+@contextmanager
+def bar(what: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal; elsewhere nothing."""
+    if as_json or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
