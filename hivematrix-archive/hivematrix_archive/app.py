@@ -10,10 +10,19 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_archive.config import ArchiveSettings
 from hivematrix_archive.models import db
-from hivematrix_archive.routes import log
+from hivematrix_archive.routes import growth, job_pages, jobs, log, log_page
 from hivematrix_archive.routes.api import api
 from hivematrix_archive.routes.pages import pages
 from hivematrix_archive.store.outside import Outside
+
+# Importing them puts their pages into the table.
+PAGE_MODULES = (job_pages, log_page)
+PAGES = (
+    ("Overview", "pages.home"),
+    ("Jobs", "pages.jobs"),
+    ("Schedule", "pages.schedule_page"),
+    ("Log", "pages.log_page"),
+)
 
 
 def create_app(settings: ArchiveSettings | None = None) -> App:
@@ -24,7 +33,9 @@ def create_app(settings: ArchiveSettings | None = None) -> App:
     init_database(app, db, settings)
     init_health(app, peers=("codex", "ledger"))
     app.register_api(api)
+    app.register_api(jobs.api)
+    app.register_api(growth.api)
     app.register_api(audit_feed.api)
     app.register_api(log.make_api(public=settings.log.public_log))
-    init_pages(app, settings, pages)
+    init_pages(app, settings, pages, PAGES)
     return app

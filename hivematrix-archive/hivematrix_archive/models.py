@@ -118,6 +118,8 @@ jobs = Table(
     Column("triggered_by", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("runner", Text),
+    Column("cancel_asked_at", INSTANT),
+    Column("cancel_asked_by", Text),
 )
 
 job_results = Table(

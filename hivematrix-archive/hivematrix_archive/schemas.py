@@ -246,7 +246,7 @@ class ScheduleAnswer(Model):
 class JobsQuery(Model):
     limit: int = Field(50, ge=1, le=100)
     offset: int = Field(0, ge=0, le=10_000_000)
-    status: Literal["queued", "running", "retrying", "completed", "failed"] | None = None
+    status: Literal["queued", "running", "retrying", "completed", "failed", "cancelled"] | None = None
 
 
 class JobRow(Model):
@@ -287,8 +287,16 @@ class CompanyResult(Model):
 
 
 class JobAnswer(JobRow):
-    output: dict[str, Any] | None
+    duration_seconds: float | None = Field(description="from the order to the end; null before that")
     error: str | None
+    cancel_asked_at: datetime | None
+    cancel_asked_by: str | None
+
+
+class Cancelled(Model):
+    message: str
+    job: JobRow
+    output: dict[str, Any] | None
     results: list[CompanyResult]
     next: str | None
 
@@ -309,3 +317,32 @@ class Front(Model):
     service: str
     log: str = Field(description="address of the newest signed checkpoint")
     docs: str
+class CheckpointsQuery(Model):
+    after: int = Field(0, ge=0, le=2**62, description="only those after this id")
+    limit: int = Field(1000, ge=1, le=1000)
+
+
+class CheckpointRow(Model):
+    id: int
+    size: int
+    signed_at: datetime
+    note: str = Field(description="the C2SP signed note")
+
+
+class CheckpointsPage(Model):
+    checkpoints: list[CheckpointRow]
+    next: int | None = Field(description="`after` of the following page, null on the last")
+    entries: int = Field(description="how many entries are stored, signed or not")
+
+
+class ConsistencyQuery(Model):
+    old: int = Field(ge=0, le=2**62, alias="from", description="the smaller size")
+    new: int = Field(ge=0, le=2**62, alias="to", description="the larger size, at most the newest signed one")
+
+
+class Consistency(Model):
+    old: int = Field(alias="from")
+    new: int = Field(alias="to")
+    proof: list[str] = Field(description="RFC 9162 hashes in their order, base64")
+
+

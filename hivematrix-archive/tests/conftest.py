@@ -1,6 +1,7 @@
 """Bills as Ledger sends them, for the archive's tests."""
 
 import csv
+import json
 from decimal import Decimal
 from io import StringIO
 
@@ -9,11 +10,13 @@ import pytest
 from flask import Response
 from hivematrix_archive.app import create_app
 from hivematrix_archive.config import ArchiveSettings
-from hivematrix_archive.services import log, sealing, session
+from hivematrix_archive.services import jobs, log, sealing, session
 from hivematrix_archive.services.sealing import Sealer
+from hivematrix_common import failpoints
 from hivematrix_common.domain.canonical import canonical, digest
 from hivematrix_common.domain.period import Period
 
+NDJSON = "application/x-ndjson"
 HEADER = "InvoiceNo,Customer,InvoiceDate,DueDate,Item(Product/Service),Description,Qty,Rate,Amount"
 KINDS = ("user", "asset", "backup", "hours", "item", "tax")
 # The worked vector V1 of the billing rules: 912.50.
@@ -175,3 +178,70 @@ def sealed(archive, seal, sealing_request):
     seal(archive, *requests)
     archive.requests = {request["body"]["invoice_number"]: request for request in requests}
     return archive
+
+
+class Peers:
+    """Codex with some companies, and a Ledger that answers each account as told (default: sealed)."""
+
+    def __init__(self, codex, ledger, accounts):
+        self.codex, self.ledger = codex, ledger
+        self.accounts = list(accounts)
+        self.fates = {}
+        self.asked = []
+        self.down = False
+        codex.answers("GET", "/api/companies", self.companies)
+        ledger.answers("POST", "/api/bills/accept", self.accept)
+
+    def companies(self, request):
+        start = int(request.args.get("cursor") or 0)
+        page = self.accounts[start : start + 2]
+        more = str(start + 2) if start + 2 < len(self.accounts) else None
+        found = [{"account_number": account} for account in page]
+        return Response(json.dumps({"companies": found, "next": more}), content_type="application/json")
+
+    def accept(self, request):
+        body = json.loads(request.data)
+        self.asked.append((body["period"], body["accounts"], request.headers["Idempotency-Key"]))
+        if self.down:
+            return Response('{"detail": "no database"}', 500, content_type="application/problem+json")
+        lines = [self.line(account, body["period"]) for account in body["accounts"]]
+        return Response("".join(json.dumps(line) + "\n" for line in lines if line), content_type=NDJSON)
+
+    def line(self, account, period):
+        fate = self.fates.get(account, {"status": "sealed", "total": "912.50"})
+        number = f"{account}-{period.replace('-', '')}"
+        return fate and {"account_number": account, "invoice_number": number, **fate}
+
+
+@pytest.fixture
+def peers(fake_peer):
+    """Five companies; `fates`, `asked` and `down` say and tell how their bills are accepted."""
+    return Peers(fake_peer("codex"), fake_peer("ledger"), ["1", "2", "3", "4", "5"])
+
+
+@pytest.fixture
+def peered_archive(make_archive, peers):
+    """On a database of its own, with `peers`."""
+    urls = {"codex_url": peers.codex.url, "ledger_url": peers.ledger.url, "ledger_token": "t" * 32}
+    return make_archive("copy", {"services": urls})
+
+
+@pytest.fixture
+def small_pages(monkeypatch):
+    """Two companies a page."""
+    whole = jobs.domain.pages
+    monkeypatch.setattr(jobs.domain, "pages", lambda accounts: whole(accounts, 2))
+
+
+@pytest.fixture
+def die_at(monkeypatch):
+    """die_at(place, nth): the run ends there as if its process had died: nothing is caught, nothing tidied."""
+
+    def at(place, nth=1):
+        failpoints._passes.clear()
+        if place:
+            monkeypatch.setenv("HIVEMATRIX_FAILPOINT", f"{place}@{nth}=raise")
+        else:
+            monkeypatch.delenv("HIVEMATRIX_FAILPOINT")
+
+    return at

@@ -1,6 +1,5 @@
 """Sealing jobs against fake peers: what is due, what each company got, what a dead process left behind."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -12,60 +11,18 @@ from hivematrix_archive.domain.jobs import Happened, Kind, Status
 from hivematrix_archive.services import background, engine, jobs, schedule, session
 from hivematrix_archive.services.jobs import LockedError
 from hivematrix_archive.store import jobs as store
-from hivematrix_common import failpoints
 from hivematrix_common.config import ConfigError
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import Problem
 from hivematrix_common.failpoints import FailpointError
 from sqlalchemy import text
-from werkzeug.wrappers import Response
 
 OCTOBER = Period(2025, 10)
-NDJSON = "application/x-ndjson"
-
-
-class Peers:
-    """Codex with some companies, and a Ledger that answers each account as told (default: sealed)."""
-
-    def __init__(self, codex, ledger, accounts):
-        self.codex, self.ledger = codex, ledger
-        self.accounts = list(accounts)
-        self.fates = {}
-        self.asked = []
-        self.down = False
-        codex.answers("GET", "/api/companies", self.companies)
-        ledger.answers("POST", "/api/bills/accept", self.accept)
-
-    def companies(self, request):
-        start = int(request.args.get("cursor") or 0)
-        page = self.accounts[start : start + 2]
-        more = str(start + 2) if start + 2 < len(self.accounts) else None
-        found = [{"account_number": account} for account in page]
-        return Response(json.dumps({"companies": found, "next": more}), content_type="application/json")
-
-    def accept(self, request):
-        body = json.loads(request.data)
-        self.asked.append((body["period"], body["accounts"], request.headers["Idempotency-Key"]))
-        if self.down:
-            return Response('{"detail": "no database"}', 500, content_type="application/problem+json")
-        lines = [self.line(account, body["period"]) for account in body["accounts"]]
-        return Response("".join(json.dumps(line) + "\n" for line in lines if line), content_type=NDJSON)
-
-    def line(self, account, period):
-        fate = self.fates.get(account, {"status": "sealed", "total": "912.50"})
-        number = f"{account}-{period.replace('-', '')}"
-        return fate and {"account_number": account, "invoice_number": number, **fate}
 
 
 @pytest.fixture
-def peers(fake_peer):
-    return Peers(fake_peer("codex"), fake_peer("ledger"), ["1", "2", "3", "4", "5"])
-
-
-@pytest.fixture
-def archive(make_archive, peers):
-    urls = {"codex_url": peers.codex.url, "ledger_url": peers.ledger.url, "ledger_token": "t" * 32}
-    return make_archive("copy", {"services": urls})
+def archive(peered_archive):
+    return peered_archive
 
 
 @pytest.fixture
@@ -76,13 +33,6 @@ def runner(archive):
     )
     yield made
     assert all(done <= total for _, done, total in seen)
-
-
-@pytest.fixture
-def small_pages(monkeypatch):
-    """Two companies a page."""
-    whole = jobs.domain.pages
-    monkeypatch.setattr(jobs.domain, "pages", lambda accounts: whole(accounts, 2))
 
 
 def results_of(report):
@@ -208,7 +158,8 @@ def test_the_row_may_name_the_companies(runner, peers):
 
 def test_a_row_that_names_nobody_is_a_configuration_error(runner):
     installed("2025-11-05T00:00:00Z")
-    schedule.change(session(), {"snapshot_all_companies": False})
+    session().execute(text("UPDATE scheduled_snapshots SET snapshot_all_companies = false"))
+    session().commit()
     with pytest.raises(ConfigError, match="account_numbers names none"):
         jobs.run_due(runner)
     assert session().execute(text("SELECT count(*) FROM snapshot_jobs")).scalar() == 0
@@ -278,20 +229,6 @@ PLACES = [
 ]
 # How many companies at most were asked and not recorded when the run died there: two pages of two are on their way.
 UNRECORDED = {"job-page-answered": 4, "job-page-inserted": 4, "job-page-recorded": 2}
-
-
-@pytest.fixture
-def die_at(monkeypatch):
-    """die_at(place, nth): the run ends there as if its process had died: nothing is caught, nothing tidied."""
-
-    def at(place, nth=1):
-        failpoints._passes.clear()
-        if place:
-            monkeypatch.setenv("HIVEMATRIX_FAILPOINT", f"{place}@{nth}=raise")
-        else:
-            monkeypatch.delenv("HIVEMATRIX_FAILPOINT")
-
-    return at
 
 
 def test_a_scheduled_run_that_dies_anywhere_is_taken_over_and_asks_nobody_twice(runner, peers, small_pages, die_at):

@@ -15,6 +15,7 @@ from hivematrix_common.domain.money import minor_digits, round_half_up
 from hivematrix_common.domain.period import Period
 
 NOTHING = "—"
+_SHORT, _MINUTE, _HOUR = 10, 60, 3600
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -60,6 +61,20 @@ def instant(value: datetime | str | None, zone: ZoneInfo) -> Markup | str:
     )
 
 
+def duration(seconds: Decimal | float | None) -> str:
+    """0.8 s, 12 s, 3 min 5 s, 2 h 10 min; nothing as a dash."""
+    if seconds is None:
+        return NOTHING
+    if seconds < _SHORT:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{count(whole // _HOUR)} h {whole % _HOUR // _MINUTE} min"
+
+
 def attributes(values: Mapping[str, Any]) -> Markup:
     """Keyword arguments of a macro as HTML attributes; `true` is a bare one, `false` and none are left out."""
     found = ((escape(name.replace("_", "-")), value) for name, value in values.items() if value not in (None, False))
@@ -92,6 +107,7 @@ def init_filters(app: Flask, zone: ZoneInfo) -> None:
         "change": change,
         "count": count,
         "day": day,
+        "duration": duration,
         "instant": lambda value: instant(value, zone),
         "money": money,
         "month": month,

@@ -16,13 +16,17 @@ DONE, FAILED, PART = 0, 1, 3
 
 
 class Status(StrEnum):
-    """Of a job. A `retrying` one waits for the next hour's run; a `running` one may belong to a dead process."""
+    """Of a job. A `retrying` one waits for the next hour's run; a `running` one may belong to a dead process.
+
+    The last three are final. A `cancelled` one seals nothing more; what it had sealed stays.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
     RETRYING = "retrying"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class Kind(StrEnum):
@@ -31,7 +35,7 @@ class Kind(StrEnum):
     BULK = "bulk"
 
 
-FINISHED = (Status.COMPLETED, Status.FAILED)
+FINISHED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
 class Happened(StrEnum):
@@ -136,9 +140,20 @@ class Tally:
         }
 
 
-def status_after(job: Job, tally: Tally) -> Status:
-    """A scheduled job whose companies failed for a passing reason is tried again, at most 24 times; others never."""
+def cancelled_text(who: str, tally: Tally) -> str:
+    """What a cancelled job says it did."""
+    sealed = tally.count(Happened.SEALED)
+    return f"cancelled by {who}: {sealed} sealed, {tally.total - tally.completed} of {tally.total} not reached"
+
+
+def status_after(job: Job, tally: Tally, *, cancelled: bool = False) -> Status:
+    """A scheduled job whose companies failed for a passing reason is tried again, at most 24 times; others never.
+
+    A job that was to be cancelled and had reached everybody by then is completed like any other.
+    """
     again = job.kind is Kind.SCHEDULED and tally.retryable and job.attempts <= MOST_RETRIES
+    if cancelled and (again or tally.completed < tally.total):
+        return Status.CANCELLED
     return Status.RETRYING if again else Status.COMPLETED
 
 

@@ -33,6 +33,14 @@ def due_moment(period: Period, schedule: Schedule, zone: ZoneInfo) -> datetime:
     return max(moment.astimezone(UTC), period.bounds(zone)[1].astimezone(UTC))
 
 
+def coming(schedule: Schedule, zone: ZoneInfo, now: datetime, number: int) -> list[tuple[Period, datetime]]:
+    """The next months that fall due, and when."""
+    period = Period.of(now.astimezone(zone).date()).plus(-1)
+    while due_moment(period, schedule, zone) <= now:
+        period = period.plus(1)
+    return [(month, due_moment(month, schedule, zone)) for month in map(period.plus, range(number))]
+
+
 def due_periods(schedule: Schedule, zone: ZoneInfo, now: datetime, finished: Collection[Period]) -> list[Period]:
     """Every period that is due and has no finished scheduled job, oldest first.
 

@@ -1,11 +1,11 @@
-"""Archive over HTTP: bills to seal, sealed bills to read, the schedule and its jobs."""
+"""Archive over HTTP: bills to seal, sealed bills to read."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import orjson
 from flask import Response, current_app, request
-from hivematrix_common import audit, auth, idempotency
+from hivematrix_common import auth, idempotency
 from hivematrix_common.database import own_account
 from hivematrix_common.errors import Problem
 from hivematrix_common.schemas import AccountPath
@@ -21,22 +21,13 @@ from hivematrix_common.web import (
 
 from hivematrix_archive.domain.filter import Filter
 from hivematrix_archive.schemas import (
-    BulkOrder,
-    BulkOrdered,
     CompanyPage,
     CompanyQuery,
     Front,
     InvoicePath,
-    JobAnswer,
-    JobPath,
-    JobQuery,
-    JobsPage,
-    JobsQuery,
     LineItems,
     ProofQuery,
     Receipt,
-    ScheduleAnswer,
-    ScheduleChange,
     SealedQuery,
     SealingRequest,
     SearchPage,
@@ -44,7 +35,7 @@ from hivematrix_archive.schemas import (
     Snapshot,
     described,
 )
-from hivematrix_archive.services import jobs, reading, schedule, sealing, session
+from hivematrix_archive.services import reading, sealing, session
 from hivematrix_archive.services.sealing import Outcome, Sealer
 
 ONE_LIMIT = 8 * 1024 * 1024
@@ -171,49 +162,6 @@ def company(path: AccountPath, query: CompanyQuery) -> Response:
 def sealed(query: SealedQuery) -> Response:
     accounts = query.accounts.split(",") if query.accounts else []
     return ndjson_answer(reading.sealed(session(), query.period, accounts, documents=query.bodies == "1"))
-
-
-@api.post(
-    "/api/snapshots/bulk/create",
-    scope="archive:seal",
-    responses={202: BulkOrdered},
-    summary="Have a month sealed; a job does it in the background",
-)
-def order_bulk(body: BulkOrder) -> Response:
-    jobs.require_ended(body.period, _settings().billing.timezone)
-    keyed = idempotency.claim(session(), sealing.KEYS)
-    if isinstance(keyed, Response):
-        return keyed
-    job_id = schedule.order(session(), body.period, body.account_numbers, auth.caller().name)
-    audit.about(str(body.period), job=job_id)
-    answer = json_answer({"message": f"Job {job_id} will seal {body.period}.", "job_id": job_id}, 202)
-    idempotency.store(session(), keyed, answer)
-    session().commit()
-    if wake := current_app.extensions.get("hivematrix_wake"):
-        wake()
-    return answer
-
-
-@api.get("/api/scheduler/config", scope="archive:read", responses={200: ScheduleAnswer})
-def read_schedule() -> Response:
-    return json_answer({"config": schedule.read(session())})
-
-
-@api.post("/api/scheduler/config", scope="archive:admin", responses={200: ScheduleAnswer})
-def change_schedule(body: ScheduleChange) -> Response:
-    audit.about("schedule", **{name: str(value) for name, value in body.model_dump(exclude_unset=True).items()})
-    changed = schedule.change(session(), body.model_dump(exclude_unset=True))
-    return json_answer({"message": "The schedule was changed.", "config": changed})
-
-
-@api.get("/api/scheduler/jobs", scope="archive:read", responses={200: JobsPage}, summary="Newest first")
-def list_jobs(query: JobsQuery) -> Response:
-    return json_answer(schedule.jobs(session(), query.limit, query.offset, query.status))
-
-
-@api.get("/api/scheduler/jobs/<job_id>", scope="archive:read", responses={200: JobAnswer})
-def job(path: JobPath, query: JobQuery) -> Response:
-    return json_answer(schedule.job(session(), path.job_id, query.limit, query.cursor))
 
 
 def _asked(path: InvoicePath) -> str:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -33,6 +34,7 @@ from hivematrix_archive.store import jobs as store
 
 # One is fetched and computed, one checked, one stored: what a third adds was measured.
 IN_FLIGHT = 3
+MISSING_ROW = "scheduled_snapshots: the row is missing; run: INSERT INTO scheduled_snapshots DEFAULT VALUES"
 _log = logging.getLogger("hivematrix.archive")
 
 
@@ -53,7 +55,7 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a job's pass ended. `error` is why it could not even begin."""
+    """How a job's pass ended. `error` is why it could not even begin, or who cancelled it."""
 
     job: Job
     tally: Tally
@@ -61,6 +63,8 @@ class Report:
 
     @property
     def code(self) -> int:
+        if self.job.status is Status.CANCELLED:
+            return domain.PART
         return domain.FAILED if self.error else self.tally.exit_code
 
 
@@ -166,7 +170,7 @@ def _schedule(connection: Connection) -> Schedule:
     with _reading(connection):
         row = store.read_schedule(connection)
     if row is None:
-        raise ConfigError(["scheduled_snapshots: the row with id 1 is missing; run: init_db.py --migrate-only"])
+        raise ConfigError([MISSING_ROW])
     return row
 
 
@@ -208,9 +212,12 @@ def _run(runner: Runner, connection: Connection, job: Job) -> Report:
     who = f"{socket.gethostname()} process {os.getpid()}"
     start_trace()  # the calls of a pass are found by it in every service's audit
     with connection.begin():
-        store.change_job(connection, job.id, status=Status.RUNNING, attempts=attempt, runner=who)
+        if not store.begin_job(connection, job.id, attempt, who):
+            return Report(replace(job, status=Status.CANCELLED), Tally(0), "cancelled before it began")
         audit.record(connection, _pass_entry(running))
     failpoint("job-running")
+    if _cancelled_by(connection, job):
+        return end(connection, running)
     try:
         accounts = list(dict.fromkeys(job.accounts if job.accounts is not None else runner.codex.accounts()))
     except PeerError as error:
@@ -240,14 +247,15 @@ def _work(runner: Runner, connection: Connection, job: Job, accounts: Sequence[s
         tally = Tally(len(accounts), (result for _, result in known))
         store.change_job(connection, job.id, total_companies=tally.total)
     failpoint("job-listed")
-    for settled in _settled_pages(runner, job, domain.pages(left)):
+    pages = takewhile(lambda _page: not _cancelled_by(connection, job), domain.pages(left))
+    for settled in _settled_pages(runner, job, pages):
         failpoint("job-page-answered")
         tally.add(settled)
         counts = {"completed_companies": tally.completed, "failed_companies": tally.failed}
         with connection.begin():
             store.add_results(connection, job.id, job.attempts, settled, clock.now())
             failpoint("job-page-inserted")
-            store.change_job(connection, job.id, **counts)
+            store.change_job(connection, job.id, output=tally.as_output(), **counts)
         failpoint("job-page-recorded")
         runner.progress(job, tally)
     return tally
@@ -288,19 +296,45 @@ def _not_begun(connection: Connection, job: Job, error: PeerError) -> Report:
     return Report(replace(job, status=values["status"]), Tally(0), error.detail)
 
 
+def end(connection: Connection, job: Job) -> Report:
+    """Finish a job with what is recorded of it, and reach nobody more."""
+    with _reading(connection):
+        row = store.job(connection, job.id)
+        tally = Tally(row.total_companies if row else 0, (result for _, result in store.results(connection, job.id)))
+    return _finish(connection, job, tally)
+
+
+def end_left(engine: Engine, job_id: str) -> None:
+    """End a job that a dead process left; a living run sees by itself that its job is to end."""
+    with contextlib.suppress(LockedError), sole_run(engine) as connection:
+        for job in _unfinished(connection):
+            if job.id == job_id:
+                end(connection, job)
+
+
+def _cancelled_by(connection: Connection, job: Job) -> str | None:
+    with _reading(connection):
+        return store.cancel_asked_by(connection, job.id)
+
+
 def _finish(connection: Connection, job: Job, tally: Tally) -> Report:
-    status = domain.status_after(job, tally)
+    who = _cancelled_by(connection, job)
+    status = domain.status_after(job, tally, cancelled=who is not None)
+    error = domain.cancelled_text(who, tally) if who and status is Status.CANCELLED else None
+    report = Report(replace(job, status=status), tally, error)
     done = status in domain.FINISHED
-    values = {"output": tally.as_output(), "success": tally.failed == 0, "error": None}
+    values = {"output": tally.as_output(), "success": not (tally.failed or error), "error": error}
     with connection.begin():
         store.change_job(connection, job.id, status=status, completed_at=clock.now() if done else None, **values)
         if job.kind is Kind.SCHEDULED:
-            outcome = {domain.DONE: "success", domain.PART: "partial"}.get(tally.exit_code, "failed")
-            _note_run(connection, outcome, tally.completed - tally.failed, "\n".join(tally.errors[:100]) or None)
+            outcome = {domain.DONE: "success", domain.PART: "partial"}.get(report.code, "failed")
+            _note_run(connection, outcome, tally.completed - tally.failed, "\n".join(tally.errors[:100]) or error)
     failpoint("job-finished")
-    if tally.failed and done:
+    if error:
+        _log.warning("job cancelled", extra={"job": job.id, "reason": error})
+    elif tally.failed and done:
         _log.error("job finished with failures", extra={"alert": "job_failed", "job": job.id, "failed": tally.failed})
-    return Report(replace(job, status=status), tally)
+    return report
 
 
 def _note_run(connection: Connection, outcome: str, count: int, log: str | None) -> None:

@@ -1,6 +1,5 @@
 """The start page: what is sealed, under which checkpoint, when the next month is sealed, how the last jobs went."""
 
-from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +11,7 @@ from hivematrix_common.domain.period import Period
 from hivematrix_common.lately import latest_acts
 from hivematrix_common.tables import Choice, Column, Listing, Table
 
-from hivematrix_archive.domain.schedule import Schedule, due_moment
+from hivematrix_archive.domain.schedule import coming
 from hivematrix_archive.store import jobs
 from hivematrix_archive.store import overview as held
 
@@ -47,19 +46,16 @@ def overview(session: AnySession, zone: ZoneInfo) -> dict[str, Any]:
         "newest": newest,
         "months": held.months(session, newest.plus(1 - MONTHS)) if newest else [],
         "schedule": schedule,
-        "next_run": next_run(schedule, zone, clock.now()) if schedule and schedule.enabled else None,
+        "next_run": coming(schedule, zone, clock.now(), 1)[0] if schedule and schedule.enabled else None,
         "jobs": last,
         "ended": Period.of(clock.now().astimezone(zone).date()).plus(-1),
         "acts": latest_acts(session),
     }
 
 
-def next_run(schedule: Schedule, zone: ZoneInfo, now: datetime) -> tuple[Period, datetime]:
-    """The month that falls due next, and when."""
-    period = Period.of(now.astimezone(zone).date()).plus(-1)
-    while due_moment(period, schedule, zone) <= now:
-        period = period.plus(1)
-    return period, due_moment(period, schedule, zone)
+def newest(session: AnySession) -> Any:
+    """The newest checkpoint's row, None before the log is begun."""
+    return held.newest_checkpoint(session)
 
 
 def own_documents(session: AnySession) -> Listing:

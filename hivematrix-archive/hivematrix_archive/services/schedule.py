@@ -1,34 +1,26 @@
-"""The schedule's row and the jobs, as people see and change them."""
+"""The schedule's row, as people see and change it; and what they order beside it."""
 
 import uuid
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from hivematrix_common import clock
 from hivematrix_common.database import AnySession
 from hivematrix_common.domain.period import Period
-from hivematrix_common.errors import Problem
-from sqlalchemy import Row
+from hivematrix_common.errors import FieldError, Problem
 
 from hivematrix_archive.domain.jobs import Job, Kind, Status
+from hivematrix_archive.domain.schedule import coming, due_periods
+from hivematrix_archive.services import jobs
 from hivematrix_archive.services.reading import shown
 from hivematrix_archive.store import jobs as store
 
 _SETTINGS = (
     *("id", "enabled", "day_of_month", "hour", "snapshot_previous_month", "snapshot_all_companies"),
-    *(
-        "account_numbers",
-        "last_run_at",
-        "last_run_status",
-        "last_run_count",
-        "last_run_log",
-        "created_at",
-        "updated_at",
-    ),
+    *("account_numbers", "last_run_at", "last_run_status", "last_run_count", "last_run_log"),
+    *("created_at", "updated_at"),
 )
-_JOB = (
-    *("id", "job_type", "status", "target_year", "target_month", "target_account_numbers", "total_companies"),
-    *("completed_companies", "failed_companies", "started_at", "completed_at", "success", "triggered_by", "attempts"),
-)
+DATES_SHOWN = 5
 
 
 def read(session: AnySession) -> dict[str, Any] | None:
@@ -36,11 +28,38 @@ def read(session: AnySession) -> dict[str, Any] | None:
     return shown({name: getattr(row, name) for name in _SETTINGS}) if row else None
 
 
-def change(session: AnySession, values: dict[str, Any]) -> dict[str, Any] | None:
-    """Change the given settings; the others stay."""
+def change(session: AnySession, values: dict[str, Any]) -> dict[str, Any]:
+    """Change the given settings; the others stay. Problem(invalid) when the row would mean some companies and name
+    none.
+    """
+    row = store.schedule_row(session)
+    if row is None:
+        raise Problem("conflict", jobs.MISSING_ROW)
+    wanted = {name: values.get(name, getattr(row, name)) for name in ("snapshot_all_companies", "account_numbers")}
+    if wanted.keys() & values.keys() and not (wanted["snapshot_all_companies"] or wanted["account_numbers"]):
+        message = "expected one account number or more where snapshot_all_companies is false"
+        raise Problem("invalid", f"account_numbers: {message}.", fields=[FieldError("account_numbers", message)])
     store.change_schedule(session, values | {"updated_at": clock.now()})
     session.commit()
-    return read(session)
+    return read(session) or {}
+
+
+def plan(session: AnySession, zone: ZoneInfo) -> dict[str, Any]:
+    """The row, when the next months are sealed, and which are due already; no row, no plan."""
+    row, schedule, now = store.schedule_row(session), store.read_schedule(session), clock.now()
+    if row is None or schedule is None:
+        return {"row": None, "coming": [], "due": []}
+    settled = store.finished_periods(session)
+    return {
+        "row": row,
+        "coming": coming(schedule, zone, now, DATES_SHOWN),
+        "due": due_periods(schedule, zone, now, settled),
+    }
+
+
+def last_ended(zone: ZoneInfo) -> Period:
+    """The newest month that can be sealed."""
+    return Period.of(clock.now().astimezone(zone).date()).plus(-1)
 
 
 def order(session: AnySession, period: Period, accounts: list[str] | None, asked_by: str) -> str:
@@ -49,28 +68,3 @@ def order(session: AnySession, period: Period, accounts: list[str] | None, asked
     job = Job(str(uuid.uuid4()), Kind.BULK, Status.QUEUED, period, wanted, 0, asked_by)
     store.add_job(session.connection(), job, clock.now())
     return job.id
-
-
-def jobs(session: AnySession, limit: int, offset: int, status: str | None) -> dict[str, Any]:
-    total, rows = store.list_jobs(session, limit, offset, status)
-    return {"total": total, "limit": limit, "offset": offset, "jobs": [_job(row) for row in rows]}
-
-
-def job(session: AnySession, job_id: str, limit: int, cursor: str) -> dict[str, Any]:
-    """A job with what happened to each company, one page of them by account number."""
-    row = store.job(session, job_id)
-    if row is None:
-        raise Problem("not_found", f"There is no job {job_id}.")
-    found = store.latest_results(session, job_id, cursor, limit + 1)
-    page = found[:limit]
-    results = [shown(result._asdict()) | {"status": result.happened} for result in page]
-    for result in results:
-        del result["happened"]
-    more = page[-1].account_number if len(found) > limit else None
-    return _job(row) | {"output": row.output, "error": row.error, "results": results, "next": more}
-
-
-def _job(row: Row[Any]) -> dict[str, Any]:
-    output = row.output or {}
-    counts = {"success_count": output.get("success_count", 0), "failed_count": output.get("failed_count", 0)}
-    return shown({name: getattr(row, name) for name in _JOB}) | counts

@@ -7,7 +7,8 @@ from typing import Any
 
 from hivematrix_common.database import AnySession
 from hivematrix_common.domain.period import Period
-from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy import Connection, DateTime, Numeric, Row, Select, Text, case, cast, func, insert, select, text, update
+from sqlalchemy.sql.selectable import TextualSelect
 
 from hivematrix_archive.domain.jobs import FINISHED, Happened, Job, Kind, Result, Status
 from hivematrix_archive.domain.schedule import Schedule
@@ -16,14 +17,26 @@ from hivematrix_archive.models import job_results, jobs, schedule, snapshots
 LOCK = "archive-jobs"
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
-_LATEST = text("""
+# The lock as pg_locks spells it.
+_LOCK_HELD = text("""
+    SELECT EXISTS (
+        SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+            AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended(:name, 0))
+""")
+_LATEST = """
     SELECT DISTINCT ON (account_number)
         account_number, happened, reason, retryable, invoice_number, total, attempt, recorded_at
     FROM archive_data.job_results
     WHERE job_id = :job AND account_number > :after
     ORDER BY account_number, attempt DESC
-    LIMIT :limit
-""")
+"""
+_LATEST_PAGE = text(f"{_LATEST} LIMIT :limit")
+_LATEST_ALL = text(f"""
+    SELECT r.account_number, r.happened, coalesce(r.reason, '') AS why, r.invoice_number,
+        trim_scale(r.total) AS total, s.currency, r.recorded_at
+    FROM ({_LATEST}) r LEFT JOIN billing_snapshots s ON s.invoice_number = r.invoice_number
+""")  # noqa: S608 - our own text
 Session = AnySession | Connection
 
 
@@ -34,6 +47,11 @@ def try_lock(connection: Connection) -> bool:
 
 def unlock(connection: Connection) -> None:
     connection.execute(_UNLOCK, {"name": LOCK})
+
+
+def any_run(session: Session) -> bool:
+    """Whether somebody holds the lock now."""
+    return bool(session.execute(_LOCK_HELD, {"name": LOCK}).scalar_one())
 
 
 def read_schedule(session: Session) -> Schedule | None:
@@ -80,6 +98,35 @@ def add_job(connection: Session, job: Job, started_at: datetime) -> None:
 
 def change_job(connection: Session, job_id: str, **values: Any) -> None:
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+def begin_job(connection: Session, job_id: str, attempts: int, runner: str) -> bool:
+    """Make it the running job; False when it was cancelled in the meantime."""
+    unfinished = jobs.c.id == job_id, jobs.c.status.not_in(FINISHED)
+    values = {"status": Status.RUNNING, "attempts": attempts, "runner": runner}
+    return bool(connection.execute(update(jobs).where(*unfinished).values(values).returning(jobs.c.id)).first())
+
+
+def ask_cancel(session: Session, job_id: str, asked_by: str, at: datetime) -> Status | None:
+    """Mark an unfinished job; one that nobody has begun, or that waits for its next try, ends at once. Its status now,
+    None when there is no unfinished job of that id.
+    """
+    waits = jobs.c.status.in_((Status.QUEUED, Status.RETRYING))
+    values = {
+        "cancel_asked_at": func.coalesce(jobs.c.cancel_asked_at, at),
+        "cancel_asked_by": func.coalesce(jobs.c.cancel_asked_by, asked_by),
+        "status": case((waits, Status.CANCELLED), else_=jobs.c.status),
+        "completed_at": case((waits, at), else_=jobs.c.completed_at),
+    }
+    asked = update(jobs).where(jobs.c.id == job_id, jobs.c.status.not_in(FINISHED)).values(values)
+    found = session.execute(asked.returning(jobs.c.status)).scalar_one_or_none()
+    return None if found is None else Status(found)
+
+
+def cancel_asked_by(connection: Session, job_id: str) -> str | None:
+    """Who asked for the job's end, if anybody did."""
+    query = select(jobs.c.cancel_asked_by).where(jobs.c.id == job_id)
+    return connection.execute(query).scalar_one_or_none()
 
 
 def unfinished(connection: Session) -> list[Job]:
@@ -141,7 +188,21 @@ def job(session: Session, job_id: str) -> Row[Any] | None:
 
 def latest_results(session: Session, job_id: str, after: str, limit: int) -> Sequence[Row[Any]]:
     """The latest result of each company of a job, by account number."""
-    return session.execute(_LATEST, {"job": job_id, "after": after, "limit": limit}).all()
+    return session.execute(_LATEST_PAGE, {"job": job_id, "after": after, "limit": limit}).all()
+
+
+def all_results(job_id: str) -> TextualSelect:
+    """The latest result of each company, as a table that can be sorted and searched."""
+    texts = dict.fromkeys(("account_number", "happened", "why", "invoice_number", "currency"), Text)
+    found = _LATEST_ALL.bindparams(job=job_id, after="")
+    return found.columns(**texts, total=Numeric, recorded_at=DateTime(timezone=True))
+
+
+def history() -> Select[Any]:
+    """Every job, with its period as text and how long it took in seconds."""
+    period = func.format("%s-%s", jobs.c.target_year, func.lpad(cast(jobs.c.target_month, Text), 2, "0"))
+    took = func.extract("epoch", jobs.c.completed_at - jobs.c.started_at)
+    return select(*jobs.c, cast(period, Text).label("period"), took.label("took"))
 
 
 def list_jobs(session: Session, limit: int, offset: int, status: str | None) -> tuple[int, Sequence[Row[Any]]]:
