@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
 import access
@@ -85,7 +85,9 @@ def section_table(title: str, kind: type[Any]) -> str:
     for member in dataclasses.fields(kind):
         secret = " (secret)" if member.metadata["secret"] else ""
         default = "required" if member.default is dataclasses.MISSING else f"`{shown(member.default)}`"
-        text += f"| `{member.name}` | {hints[member.name].__name__}{secret} | {default} | {member.metadata['text']} |\n"
+        hint = hints[member.name]
+        type_name = " or ".join(get_args(hint)) or hint.__name__
+        text += f"| `{member.name}` | {type_name}{secret} | {default} | {member.metadata['text']} |\n"
     return text + "\n"
 
 

@@ -29,7 +29,8 @@ def failpoints() -> list[str]:
     for service in ("ledger", "archive"):
         for path in (ROOT / f"hivematrix-{service}" / f"hivematrix_{service}").rglob("*.py"):
             found |= set(re.findall(r'failpoint\("([^"]+)"\)', path.read_text(encoding="utf-8")))
-    return sorted(found)
+    # What corrections and erasures pass is struck in tests of their own.
+    return sorted(place for place in found if not place.startswith(("correct-", "erase-")))
 
 
 # At the N-th pass as well, in the full size of the proof.

@@ -10,15 +10,16 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_archive.config import ArchiveSettings
 from hivematrix_archive.models import db
-from hivematrix_archive.routes import growth, job_pages, jobs, log, log_page
+from hivematrix_archive.routes import growth, invoice, job_pages, jobs, log, log_page, search
 from hivematrix_archive.routes.api import api
 from hivematrix_archive.routes.pages import pages
 from hivematrix_archive.store.outside import Outside
 
 # Importing them puts their pages into the table.
-PAGE_MODULES = (job_pages, log_page)
+PAGE_MODULES = (invoice, job_pages, log_page, search)
 PAGES = (
     ("Overview", "pages.home"),
+    ("Search", "pages.find"),
     ("Jobs", "pages.jobs"),
     ("Schedule", "pages.schedule_page"),
     ("Log", "pages.log_page"),
@@ -34,6 +35,7 @@ def create_app(settings: ArchiveSettings | None = None) -> App:
     init_health(app, peers=("codex", "ledger"))
     app.register_api(api)
     app.register_api(jobs.api)
+    app.register_api(search.api)
     app.register_api(growth.api)
     app.register_api(audit_feed.api)
     app.register_api(log.make_api(public=settings.log.public_log))

@@ -16,11 +16,12 @@ from hivematrix_common.domain.period import Period
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from hivematrix_archive.commands import bar, keys, me, open_archive
+from hivematrix_archive.commands import bar, erasing, export, keys, me, open_archive, replay
+from hivematrix_archive.commands import jobs as job_commands
 from hivematrix_archive.config import ArchiveSettings
 from hivematrix_archive.domain.bill import ACCOUNT
 from hivematrix_archive.domain.jobs import Happened, Job, Tally, exit_code_of
-from hivematrix_archive.services import jobs, log, preview, verify, workflow
+from hivematrix_archive.services import growth, jobs, log, preview, verify, workflow
 from hivematrix_archive.services.jobs import LockedError, Report, Runner
 from hivematrix_archive.services.opened import Opened
 
@@ -32,16 +33,21 @@ ERRORS_TOLD = 20
 def serving_app(settings: ArchiveSettings) -> Any:
     # Imported late: the timer's command starts hourly and needs none of it.
     from hivematrix_archive.app import create_app
-    from hivematrix_archive.services import background
+    from hivematrix_archive.services import background, indexing
 
     app = create_app(settings)
     background.start(app)
+    indexing.start(app)
     return app
 
 
 group = cli.service_group(ArchiveSettings, serving_app, "Archive: sealed bills, and the log that proves them.")
 group.add_command(keys.rotate_key)
 group.add_command(keys.adopt)
+group.add_command(export.export)
+group.add_command(erasing.erase)
+group.add_command(job_commands.group)
+group.add_command(replay.replay)
 
 
 @group.command()
@@ -58,24 +64,31 @@ def init(origin: str | None, home: str | None) -> None:
 
 @group.command("verify")
 @click.option("--checkpoints", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A kept copy to use.")
+@click.option("--bodies-only", is_flag=True, help="Bodies, roots and signatures; no columns, line items and CSVs.")
 @cli.json_option
 @cli.home_option
-def verify_command(checkpoints: Path | None, as_json: bool, home: str | None) -> int:
+def verify_command(checkpoints: Path | None, bodies_only: bool, as_json: bool, home: str | None) -> int:
     """Hash everything stored again and compare it with the log, the tables and the checkpoints kept outside.
 
     Exits 1 with the first bad entry and why. Example: hivematrix-archive verify
     """
     with open_archive(home) as archive, bar("verify", as_json) as advance:
         try:
-            good = verify.verify(archive.engine, archive.outside, advance, checkpoints)
+            good = verify.verify(archive.engine, archive.outside, advance, checkpoints, bodies_only=bodies_only)
         except verify.BadError as bad:
+            growth.note_verified(archive.engine, 0, (bad.index, bad.why))
             if as_json:
                 _print({"good": False, "index": bad.index, "why": bad.why})
             cli.fail(f"bad: {bad}")
+        if not bodies_only:
+            growth.note_verified(archive.engine, good.entries)
     if as_json:
         _print(good.as_json())
     else:
-        click.echo(f"good: {good.entries} entries, {good.checkpoints} checkpoints, {good.kept} of them kept outside")
+        erased = f", erased: {good.erased}" if good.erased else ""
+        click.echo(
+            f"good: {good.entries} entries, {good.checkpoints} checkpoints, {good.kept} of them kept outside{erased}"
+        )
     return cli.DONE
 
 

@@ -24,6 +24,10 @@ class Bills(Protocol):
     def preview(self, period: Period, accounts: Sequence[str] | None) -> Iterator[dict[str, Any]]: ...
 
 
+class Replays(Protocol):
+    def replay(self, engine: int, inputs: dict[str, Any]) -> dict[str, Any]: ...
+
+
 class Codex:
     def __init__(self, settings: Settings) -> None:
         self._peer = PeerClient(settings, "codex")
@@ -63,3 +67,8 @@ class Ledger:
             cursor = headers.get("X-Next-Cursor", "")
             if not cursor:
                 return
+
+    def replay(self, engine: int, inputs: dict[str, Any]) -> dict[str, Any]:
+        """What an engine makes of a sealed bill's inputs: the document, or why there is none."""
+        answer = self._peer.post_json("/api/engine/replay", {"engine": engine, "inputs": inputs})
+        return answer if isinstance(answer, dict) else {}

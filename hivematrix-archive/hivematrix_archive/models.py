@@ -175,3 +175,45 @@ checkpoints = Table(
     Column("signed_at", INSTANT, nullable=False),
     schema="archive_log",
 )
+
+# What each full verify found; `bad_index` null: all was good.
+verifications = Table(
+    "verifications",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("at", INSTANT, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+    Column("snapshots", BigInteger, nullable=False),
+    Column("bad_index", BigInteger),
+    Column("why", Text),
+    schema="archive_log",
+)
+
+names = Table(
+    "names",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("account_number", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger),
+    schema="archive_search",
+)
+
+months = Table(
+    "months",
+    db.metadata,
+    Column("billing_year", Integer, primary_key=True),
+    Column("billing_month", Integer, primary_key=True),
+    Column("documents", BigInteger, nullable=False),
+    schema="archive_search",
+)
+
+filled = Table(
+    "filled",
+    db.metadata,
+    Column("id", Integer, primary_key=True),
+    Column("upto", BigInteger, nullable=False),
+    schema="archive_search",
+)

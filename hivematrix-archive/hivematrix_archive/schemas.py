@@ -17,6 +17,7 @@ from hivematrix_common.schemas import (
 from pydantic import Field, model_validator
 
 from hivematrix_archive.domain.check import FLAT_PAYLOAD
+from hivematrix_archive.domain.filter import Sort
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Invoice = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,32}-[0-9]{6}(-C[1-9][0-9]{0,3})?$")]
@@ -62,6 +63,22 @@ class Receipt(Model):
     checkpoint: str = Field(description="the signed note of the first checkpoint that covers the entry")
 
 
+class CorrectingRow(Model):
+    """A credit note about an invoice, or the invoice that replaces it."""
+
+    invoice_number: Invoice
+    corrects: Invoice
+    kind: str
+    currency: str
+    total_amount: DecimalText
+    archived_at: datetime
+    log_index: int
+
+
+class BatchQuery(Model):
+    together: Literal["", "0", "1"] = Field("", description="1: seal all of the bills, or none")
+
+
 class Snapshot(Model):
     """Every column of a sealed bill; `billing_data` is its document, `body` that document's digest."""
 
@@ -97,7 +114,8 @@ class Snapshot(Model):
     corrects: str | None
     checkpoint: str
     body: Digest
-    billing_data: dict[str, Any]
+    billing_data: dict[str, Any] | None = Field(description="null once it was erased")
+    corrected_by: list[CorrectingRow]
 
 
 class InvoicePath(Model):
@@ -108,21 +126,41 @@ class ProofQuery(Model):
     size: int | None = Field(None, ge=1, le=2**62, description="a signed size other than the first that covers it")
 
 
-class SearchQuery(Model):
+class Searched(Model):
+    """What a search may ask; the same names in the address of the page and of the API."""
+
     account_number: Account | None = None
-    company: Words | None = Field(None, description="part of the company's name")
+    company: Words | None = Field(None, description="part of the company's name, or its account number")
     year: Year | None = None
     month: Month | None = None
+    from_period: PeriodText | None = Field(None, description="of this month or later")
+    to_period: PeriodText | None = Field(None, description="of this month or earlier")
     from_date: date | None = Field(None, description="archived on this day or later, in the billing time zone")
     to_date: date | None = Field(None, description="archived on this day or earlier; the day counts whole")
     min_total: DecimalText | None = None
     max_total: DecimalText | None = None
     plan: Words | None = None
-    item: Words | None = Field(None, description="part of a line's name or description")
+    item: Words | None = Field(None, description="part of a line's name or description, such as a machine's name")
     kind: Literal["invoice", "credit_note"] | None = None
+    q: Words | None = Field(None, description="any of these: company, account, beginning of the number, text on a line")
+
+
+class SearchQuery(Searched):
+    sort: Sort = Field("-sealed", description="- before it: falling")
     limit: int = Field(100, ge=1, le=1000)
     offset: int = Field(0, ge=0, le=10_000_000)
     cursor: str = Field("", max_length=100, pattern=NO_NUL)
+    format: Literal["json", "csv"] = Field("json", description="csv: all that fits, whatever limit and cursor say")
+
+
+class SearchForm(Searched):
+    """The page's address: `after` and `before` are ids at the edge of a page, `first` the number of its first row."""
+
+    sort: Sort = "-period"
+    after: int | None = Field(None, ge=1, le=2**62)
+    before: int | None = Field(None, ge=1, le=2**62)
+    first: int = Field(1, ge=1, le=2**62)
+    format: Literal["html", "csv"] = "html"
 
 
 class SnapshotRow(Model):
@@ -165,12 +203,16 @@ class CompanyRow(Model):
     total_amount: DecimalText
     billing_plan: str | None
     contract_term: str | None
+    corrected_by: list[Invoice]
+    balance: DecimalText | None = Field(description="of an invoice: what its credit notes leave of it")
 
 
 class CompanyPage(Model):
     company_account_number: Account
     company_name: str | None
     total_snapshots: int
+    balance: DecimalText | None = Field(description="of all documents; null when they are not in one currency")
+    balances: dict[str, DecimalText] = Field(description="by currency")
     next: str | None
     snapshots: list[CompanyRow]
 
@@ -266,6 +308,15 @@ class JobRow(Model):
     attempts: int
     success_count: int
     failed_count: int
+    duration_seconds: float | None = Field(description="from the order to the end; null before that")
+    error: str | None
+    cancel_asked_at: datetime | None
+    cancel_asked_by: str | None
+
+
+class Cancelled(Model):
+    message: str
+    job: JobRow
 
 
 class JobsPage(Model):
@@ -287,15 +338,6 @@ class CompanyResult(Model):
 
 
 class JobAnswer(JobRow):
-    duration_seconds: float | None = Field(description="from the order to the end; null before that")
-    error: str | None
-    cancel_asked_at: datetime | None
-    cancel_asked_by: str | None
-
-
-class Cancelled(Model):
-    message: str
-    job: JobRow
     output: dict[str, Any] | None
     results: list[CompanyResult]
     next: str | None
@@ -313,10 +355,6 @@ class TilePath(Model):
     tile: str = Field(max_length=200, description="such as 0/x001/x234/067 or entries/000.p/17")
 
 
-class Front(Model):
-    service: str
-    log: str = Field(description="address of the newest signed checkpoint")
-    docs: str
 class CheckpointsQuery(Model):
     after: int = Field(0, ge=0, le=2**62, description="only those after this id")
     limit: int = Field(1000, ge=1, le=1000)
@@ -336,8 +374,8 @@ class CheckpointsPage(Model):
 
 
 class ConsistencyQuery(Model):
-    old: int = Field(ge=0, le=2**62, alias="from", description="the smaller size")
-    new: int = Field(ge=0, le=2**62, alias="to", description="the larger size, at most the newest signed one")
+    old: int = Field(ge=1, le=2**62, alias="from", description="the smaller size; every log extends that of size 0")
+    new: int = Field(ge=1, le=2**62, alias="to", description="the larger size, at most the newest signed one")
 
 
 class Consistency(Model):
@@ -346,3 +384,7 @@ class Consistency(Model):
     proof: list[str] = Field(description="RFC 9162 hashes in their order, base64")
 
 
+class Front(Model):
+    service: str
+    log: str = Field(description="address of the newest signed checkpoint")
+    docs: str

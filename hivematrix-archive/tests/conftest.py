@@ -1,16 +1,20 @@
 """Bills as Ledger sends them, for the archive's tests."""
 
 import csv
+import importlib.util
 import json
 from decimal import Decimal
 from io import StringIO
+from pathlib import Path
 
 import orjson
 import pytest
 from flask import Response
 from hivematrix_archive.app import create_app
 from hivematrix_archive.config import ArchiveSettings
-from hivematrix_archive.services import jobs, log, sealing, session
+from hivematrix_archive.domain import pack
+from hivematrix_archive.domain.pack import Manifest, Packed
+from hivematrix_archive.services import engine, export, jobs, log, sealing, session
 from hivematrix_archive.services.sealing import Sealer
 from hivematrix_common import failpoints
 from hivematrix_common.domain.canonical import canonical, digest
@@ -245,3 +249,70 @@ def die_at(monkeypatch):
             monkeypatch.delenv("HIVEMATRIX_FAILPOINT")
 
     return at
+
+
+@pytest.fixture(scope="session")
+def verifier():
+    """The script, as a module."""
+    spec = importlib.util.spec_from_file_location("verify_offline", Path(__file__).parents[1] / "verify_offline.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def audited(own_archive, seal, sealing_request):
+    """October's bills are entries 1, 2 and 4; the log was signed at 2, 3, 5 and 6."""
+    seal(own_archive, sealing_request("1", "2025-09"), sealing_request("1"))
+    seal(own_archive, sealing_request("2", company_name="Bär & Söhne"))
+    seal(own_archive, sealing_request("3", "2025-09"), sealing_request("3", rows=[]))
+    seal(own_archive, sealing_request("4", "2025-09"))
+    return own_archive
+
+
+@pytest.fixture
+def exported(audited, tmp_path):
+    """exported(name) -> a new pack of October."""
+
+    def go(name="pack"):
+        session().rollback()
+        outside = audited.app.extensions["hivematrix_outside"]
+        export.export(engine(), outside, Period(2025, 10), tmp_path / name, "auditor")
+        return tmp_path / name
+
+    return go
+
+
+@pytest.fixture
+def check_pack(verifier, audited):
+    """check_pack(folder, known) -> what the stranger is told; the key is the one known before anything happened."""
+    key = audited.app.extensions["hivematrix_outside"].vkey_file.read_text()
+
+    def go(folder, known=None):
+        try:
+            return "good: " + verifier.Pack(folder, verifier.read_keys(key)).check(known)
+        except verifier.RefusedError as error:
+            return f"bad: {error}"
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def resigned_pack():
+    """resigned_pack(folder, outside, bills): what lies in the folder is listed anew and signed by the key of `outside`.
+
+    Without `bills` they are those of October whose proofs lie there.
+    """
+
+    def go(folder, outside, bills=None):
+        october = [Packed("1-202510", 1, ""), Packed("2-202510", 2, ""), Packed("3-202510", 4, "")]
+        here = [bill for bill in october if (folder / pack.PROOF.format(bill.invoice)).exists()]
+        size = (folder / "checkpoints").read_text().split("\n\n")[-3].split("\n")[1]
+        manifest = Manifest(Period(2025, 10), int(size))
+        manifest.bills = bills or here
+        for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest"):
+            manifest.add(path.relative_to(folder).as_posix(), path.read_bytes())
+        signer = outside.signer()
+        (folder / "manifest").write_text(manifest.signed(signer.key, signer.sign))
+
+    return go

@@ -122,7 +122,7 @@ def test_one_that_has_ended_cannot_be_cancelled_and_one_that_is_cancelled_stays_
     with pytest.raises(Problem, match="has ended already: completed") as caught:
         cancel(done)
     assert caught.value.code == "conflict"
-    with pytest.raises(Problem, match="There is no job nobody") as caught:
+    with pytest.raises(Problem, match="There is no such job") as caught:
         cancel("nobody")
     assert caught.value.code == "not_found"
 

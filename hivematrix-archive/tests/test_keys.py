@@ -9,7 +9,7 @@ from hivematrix_archive.domain.adoption import next_origin
 from hivematrix_archive.services import engine, keys, log, session, verify
 from hivematrix_archive.store.outside import Outside
 from hivematrix_common.conffile import set_section
-from hivematrix_common.domain.checkpoint import open_checkpoint
+from hivematrix_common.domain.checkpoint import Checkpoint, open_checkpoint
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.note import Note
 from hivematrix_common.errors import Problem
@@ -37,6 +37,12 @@ def archive(own_archive, seal, sealing_request):
 @pytest.fixture
 def outside(archive):
     return archive.app.extensions["hivematrix_outside"]
+
+
+@pytest.fixture
+def seal_one(archive, seal, sealing_request):
+    """seal_one(account): one more bill."""
+    return lambda account: seal(archive, sealing_request(account))
 
 
 def good(outside):
@@ -105,15 +111,17 @@ def test_a_rotation_is_in_the_audit_and_the_old_private_key_is_gone(archive, out
 
 
 @pytest.mark.parametrize("step", ["keep", "exchange", "write_keys", "_exchanged"])
-def test_a_rotation_that_a_crash_stopped_is_completed_by_the_next(archive, outside, seal, sealing_request, step):
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_rotation_that_a_crash_stopped_is_completed(archive, outside, seal_one, step, goes_on):
     outside.signer()
     with crash_at(step), pytest.raises(KeyboardInterrupt):
         keys.rotate(session(), outside, "root")
     session().rollback()
-    seal(archive, sealing_request("6"))
+    if goes_on:
+        seal_one("6")
     keys.rotate(session(), outside, "root")
-    seal(archive, sealing_request("7"))
-    assert good(outside).entries == 7
+    seal_one("7")
+    assert good(outside).entries == 6 + goes_on
 
 
 def test_a_request_that_waited_while_the_key_was_rotated_is_signed_with_the_new_one(
@@ -129,6 +137,20 @@ def test_a_request_that_waited_while_the_key_was_rotated_is_signed_with_the_new_
     monkeypatch.setattr(outside, "growing", rotated_meanwhile)
     [outcome] = seal(archive, sealing_request("6"))
     assert open_checkpoint(outcome.receipt.checkpoint, [outside.keys()[1]], check_signature).size == 6
+
+
+def test_an_old_key_does_not_sign_again_once_another_followed(archive, outside, seal, sealing_request):
+    old = outside.signer()
+    keys.rotate(session(), outside, "root")
+    seal(archive, sealing_request("6"))
+    note = session().execute(text("SELECT note FROM archive_log.checkpoints WHERE size = 6")).scalar()
+    found = Checkpoint.parse(Note.parse(note).text)
+    stolen = log.sign_checkpoint(old, found.size, found.root)
+    with closing(archive.owner()) as owner, owner.cursor() as cursor:
+        cursor.execute("ALTER TABLE archive_log.checkpoints DISABLE TRIGGER never_changed")
+        cursor.execute("UPDATE archive_log.checkpoints SET note = %s WHERE size = 6", [stolen])
+    with pytest.raises(verify.BadError, match="entry 5: checkpoint of size 6: signed with a key that was replaced"):
+        good(outside)
 
 
 def test_an_archive_restored_behind_its_file_seals_nothing_until_somebody_adopts_it(archive, outside, sealing_request):

@@ -115,15 +115,16 @@ def sealed(own_archive, seal, sealing_request):
         yield own_archive, cursor
 
 
-def check(archive, kept=None):
+def check(archive, kept=None, **how):
     seen = []
-    found = verify.verify(engine(), archive.app.extensions["hivematrix_outside"], lambda *at: seen.append(at), kept)
+    outside = archive.app.extensions["hivematrix_outside"]
+    found = verify.verify(engine(), outside, lambda *at: seen.append(at), kept, **how)
     return found, seen
 
 
-def bad(archive, kept=None):
+def bad(archive, kept=None, **how):
     with pytest.raises(verify.BadError) as caught:
-        check(archive, kept)
+        check(archive, kept, **how)
     return caught.value.index, caught.value.why
 
 
@@ -138,7 +139,7 @@ def test_an_untouched_archive_is_good_and_tells_its_progress(sealed):
     archive, _ = sealed
     good, seen = check(archive)
     assert (good.entries, good.checkpoints, good.kept) == (300, 3, 3)
-    assert seen == [(100, 300), (300, 300)]
+    assert seen == [(300, 300)]
     assert log.checkpoint(session()).split("\n")[2] == good.as_json()["root"]
 
 
@@ -151,6 +152,41 @@ def test_every_attack_is_found_and_the_entry_named(sealed):
         assert (found[0], why in found[1]) == (index, True), f"{name}: {found}"
         put_back(cursor)
     check(archive)
+
+
+def test_the_last_entry_of_a_page_is_missed_too(sealed, monkeypatch):
+    archive, cursor = sealed
+    monkeypatch.setattr(verify, "PAGE", 5)
+    assert check(archive)[1][-1] == (300, 300)
+    cursor.execute(deleted("archive_log.entries", "index = 4"))
+    assert bad(archive) == (4, "missing from the log")
+    put_back(cursor)
+    cursor.execute(deleted("archive_log.entries", "index = 299"))
+    assert bad(archive) == (299, "missing, and a checkpoint of size 300 is signed")
+
+
+def test_a_bad_checkpoint_before_a_bad_entry_is_named_first(sealed):
+    archive, cursor = sealed
+    cursor.execute("UPDATE archive_log.entries SET leaf = leaf || ' ' WHERE index = 250")
+    cursor.execute(signed("root = sha256('x')"))
+    assert bad(archive) == (99, "the root signed at size 100 is not the entries' root")
+
+
+BODIES_ALONE = {"edit a body", "edit a meta document", "delete a body", "delete an entry", "edit a leaf", "edit a root"}
+BESIDES = {"edit an amount", "edit a line's amount", "edit a CSV", "delete a line"}
+
+
+def test_the_quick_way_looks_at_bodies_and_roots_alone(sealed):
+    archive, cursor = sealed
+    for name in BODIES_ALONE:
+        statement, index, _ = ATTACKS[name]
+        cursor.execute(statement)
+        assert bad(archive, bodies_only=True)[0] == index, name
+        put_back(cursor)
+    for name in BESIDES:
+        cursor.execute(ATTACKS[name][0])
+        assert check(archive, bodies_only=True)[0].entries == 300
+        put_back(cursor)
 
 
 def test_a_database_rolled_back_to_last_weeks_dump_is_found(sealed):

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from sqlalchemy.exc import OperationalError
 
-from hivematrix_common import logs, migrations
+from hivematrix_common import logs
 from hivematrix_common.conffile import read
 from hivematrix_common.config import ConfigError, Settings, conf_path, home_path, private_file_fault
 from hivematrix_common.errors import Problem
@@ -17,7 +17,6 @@ from hivematrix_common.importing import described
 from hivematrix_common.version import VERSION
 
 DONE, FAILED, USAGE, PARTIAL, LOCKED, CONFIGURATION = 0, 1, 2, 3, 75, 78
-_HEADLESS = "Ask nothing; use the owner's connection in instance/."
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
@@ -101,14 +100,9 @@ def service_group(kind: type[Settings], create_app: Callable[[Any], Any], text: 
         except OSError as error:
             fail(f"{settings.conf}: [service] port {settings.port}: {error.strerror or error}", CONFIGURATION)
 
-    @group.command("init-db", help=f"Bring the schema to head. Example: hivematrix-{kind.NAME} init-db --migrate-only")
-    @home_option
-    @click.option("--migrate-only", "--headless", "asks_nothing", is_flag=True, help=_HEADLESS)
-    def init_db(home: str | None, asks_nothing: bool) -> int:  # noqa: ARG001 - asking comes with the installer
-        revision = migrations.upgrade(owner_url(chosen_home(home), kind.NAME), f"hivematrix_{kind.NAME}")
-        say(f"{kind.NAME}: schema at {revision}")
-        return DONE
+    from hivematrix_common import init_db  # it shares what stands in this module
 
+    group.add_command(init_db.command_of(kind.NAME))
     return group
 
 

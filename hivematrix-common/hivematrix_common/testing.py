@@ -35,7 +35,8 @@ from hivematrix_common.domain.session import Claims
 from hivematrix_common.errors import Problem
 from hivematrix_common.health import prober
 from hivematrix_common.peers import PeerSource
-from hivematrix_common.postgres import Cluster, create_service, free_port
+from hivematrix_common.postgres import Cluster, free_port
+from hivematrix_common.provision import create_service
 from hivematrix_common.web import App
 
 Isolation = Literal["savepoint", "copy"]

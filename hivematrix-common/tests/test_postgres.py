@@ -11,7 +11,8 @@ import psutil
 import psycopg2
 import pytest
 from hivematrix_common import postgres
-from hivematrix_common.postgres import Cluster, ClusterError, create_service, free_port
+from hivematrix_common.postgres import Cluster, ClusterError, free_port
+from hivematrix_common.provision import create_service
 
 pytestmark = pytest.mark.mesh
 

@@ -1,6 +1,8 @@
 """Helm's settings."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from hivematrix_common.config import Settings
 from hivematrix_common.sections import key, section
@@ -20,7 +22,28 @@ class Audit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Witness:
+    enabled: bool = key(default=True, text="keep every checkpoint of the archive's log, and compare it with the log")
+    directory: str = key("", "a folder that gets a copy of every checkpoint, best on another machine's disk")
+
+    @property
+    def path(self) -> Path | None:
+        return Path(self.directory) if self.directory else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timer:
+    by: Literal["auto", "helm", "systemd"] = key(
+        "auto",
+        "who has due months sealed each hour: helm, systemd (archive-snapshot.timer), or auto: systemd where it has "
+        "that unit, else helm",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class HelmSettings(Settings):
     NAME = "helm"
     postgres: Postgres = section(Postgres)
     audit: Audit = section(Audit)
+    witness: Witness = section(Witness)
+    timer: Timer = section(Timer)

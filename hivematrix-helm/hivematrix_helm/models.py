@@ -1,7 +1,19 @@
 """Helm's tables as the queries name them; constraints and grants stand in the migrations."""
 
 from hivematrix_common.database import new_db
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, LargeBinary, SmallInteger, Table, Text, Uuid, func
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 db = new_db()
@@ -115,4 +127,59 @@ sources = Table(
     Column("collected", BigInteger, nullable=False),
     Column("asked_at", INSTANT),
     schema="audit",
+)
+
+# The archive's checkpoints as they were seen here: when the log began to be watched, under which keys, and each note.
+beginnings = Table(
+    "beginnings",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("at", INSTANT, nullable=False),
+    Column("reason", Text, nullable=False),
+    schema="witness",
+)
+
+log_keys = Table(
+    "keys",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("beginning", BigInteger, nullable=False),
+    Column("vkey", Text, nullable=False),
+    Column("at", INSTANT, nullable=False),
+    schema="witness",
+)
+
+checkpoints = Table(
+    "checkpoints",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("beginning", BigInteger, nullable=False),
+    Column("archive_id", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("received_at", INSTANT, nullable=False),
+    schema="witness",
+)
+
+# Each change of what watching found.
+findings = Table(
+    "findings",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("at", INSTANT, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("note", Text),
+    schema="witness",
+)
+
+looks = Table(
+    "looks",
+    db.metadata,
+    Column("id", Integer, primary_key=True),
+    Column("began_at", INSTANT, nullable=False),
+    Column("seen_at", INSTANT),
+    Column("looked_at", INSTANT, nullable=False),
+    Column("directory_fault", Text),
+    schema="witness",
 )

@@ -1,5 +1,6 @@
 """Helm's request and answer shapes."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from hivematrix_common.audit_feed import AuditEntry
@@ -210,3 +211,27 @@ class AuditPage(Model):
     next: str | None = Field(description="cursor of the following page, null on the last")
     collected_until: dict[str, str | None] = Field(description="when each service's rows were taken over last")
     entries: list[AuditEntry]
+
+
+class Finding(Model):
+    at: datetime
+    state: str
+    detail: str
+
+
+class Witness(Model):
+    """How the archive's log stands, as Helm saw it from outside."""
+
+    state: str = Field(description="waiting, good, shorter, different or stale")
+    alert: bool = Field(description="whether the log is not as it was seen, or was not seen for 26 hours")
+    detail: str
+    since: datetime | None = Field(description="when it was found to be so")
+    seen_at: datetime | None = Field(description="when the archive showed the log last")
+    looked_at: datetime | None
+    origin: str | None
+    size: int | None = Field(description="entries under the newest checkpoint that is held")
+    checkpoints: int = Field(description="how many are held")
+    keys: list[str] = Field(description="the verifier keys it is watched under")
+    directory: str | None = Field(description="where each checkpoint is copied to")
+    directory_fault: str | None
+    findings: list[Finding] = Field(description="the last changes, newest first")

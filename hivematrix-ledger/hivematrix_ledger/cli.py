@@ -1,5 +1,6 @@
-"""hivematrix-ledger: serve, init-db, import, bill, close --preview."""
+"""hivematrix-ledger: serve, init-db, import, bill, close --preview, correct."""
 
+import getpass
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +19,10 @@ from rich.table import Table
 
 from hivematrix_ledger.app import create_app
 from hivematrix_ledger.config import LedgerSettings
+from hivematrix_ledger.domain.corrections import MODES, Order
 from hivematrix_ledger.domain.engines import NoBill
 from hivematrix_ledger.schemas import PAGE
-from hivematrix_ledger.services import Ledger, bills, no_bill
+from hivematrix_ledger.services import Ledger, bills, corrections, no_bill
 from hivematrix_ledger.services.imports import import_files
 
 group = cli.service_group(LedgerSettings, create_app, "Ledger: plans applied, bills that explain themselves.")
@@ -142,6 +144,31 @@ def _print_bill(body: dict[str, Any], digest: str, *, is_accepted: bool) -> None
 def _plain(text: str) -> str:
     # Names are a stranger's text: no markup, no line breaks.
     return text.replace("[", r"\[") if text.isprintable() else repr(text)
+
+
+@group.command()
+@click.argument("account", type=AccountType())
+@click.argument("period", type=PeriodType())
+@click.option("--mode", type=click.Choice(MODES), required=True, help="credit lines, or replace the whole invoice.")
+@click.option("--reason", required=True, help="Why; it stands on the documents, which the customer sees.")
+@click.option("--line", "lines", type=click.IntRange(0), multiple=True, help="With credit: only these, counted from 0.")
+@cli.json_option
+@cli.home_option
+def correct(account: str, period: Period, as_json: bool, home: str | None, **order: Any) -> int:
+    """Correct a sealed invoice by a credit note, or by a credit note and a new invoice. Nothing sealed is changed.
+
+    Example: hivematrix-ledger correct 620547 2025-10 --mode credit --reason "billed twice" --line 3
+    """
+    lines: tuple[int, ...] | None = order.pop("lines") or None
+    if lines and order["mode"] == "replace":
+        raise click.UsageError("--line goes with --mode credit; a replacement credits all that is left")
+    if not order["reason"].strip():
+        raise click.UsageError("--reason: expected words")
+    with _ledger(cli.load_settings(LedgerSettings, home)) as ledger:
+        asked = corrections.Asked(account, period, Order(**order, lines=lines), getpass.getuser())
+        made = corrections.correct_by_command(ledger, asked)
+    click.echo(orjson.dumps(made.as_json()) if as_json else made.message)
+    return cli.DONE
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Ledger's peers: the facts (Codex) and the sealed bills (Archive)."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import orjson
 from hivematrix_common.config import Settings
 from hivematrix_common.domain.canonical import digest
 from hivematrix_common.domain.period import Period
+from hivematrix_common.errors import Problem
 from hivematrix_common.peers import PeerClient, PeerError
 
 from hivematrix_ledger.domain.acceptance import Settled
@@ -16,6 +17,7 @@ from hivematrix_ledger.domain.engines import Bill
 
 PAGE = 500
 READ_SECONDS = 120.0
+CONFLICT = 409
 # A list of accounts in an address stays within the receiver's header limit of 16 KiB; a batch is copied a few times on
 # its way, here and there.
 _LISTED = 12_000
@@ -89,10 +91,32 @@ class Codex:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A sealed bill: its body and the archive's receipt for it."""
+    """A sealed document: its body, empty once it was erased, and the archive's receipt for it with its kind."""
 
     body: dict[str, Any]
     receipt: dict[str, Any]
+
+    @property
+    def number(self) -> str:
+        found: str = self.receipt["invoice_number"]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SealedMonth:
+    """Everything sealed of a company's month: the invoice, then its corrections in their order."""
+
+    documents: list[Sealed]
+
+    @property
+    def invoice(self) -> Sealed:
+        """The one in force."""
+        return next(one for one in reversed(self.documents) if one.receipt["kind"] == "invoice")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of it was erased."""
+        return all(one.body for one in self.documents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +137,15 @@ class Archive:
     def __init__(self, settings: Settings) -> None:
         self._peer = PeerClient(settings, "archive", read_seconds=READ_SECONDS)
 
-    def sealed(self, period: str, accounts: Sequence[str]) -> dict[str, Sealed]:
-        """The invoices of `accounts` that are sealed, by account; corrections are not among them."""
-        found: dict[str, Sealed] = {}
+    def sealed(self, period: str, accounts: Sequence[str]) -> dict[str, SealedMonth]:
+        """What is sealed of a month of `accounts`, by account."""
+        found: dict[str, SealedMonth] = {}
         for some in _listable(accounts):
             query = {"period": period, "accounts": ",".join(some), "bodies": 1}
             rows, _ = self._peer.get_ndjson("/api/snapshots/sealed", query)
             for row in rows:
-                if row["kind"] == "invoice" and row["revision"] == 0:
-                    found[row["account_number"]] = Sealed(row.pop("document"), row)
+                month = found.setdefault(row["account_number"], SealedMonth([]))
+                month.documents.append(Sealed(row.pop("document") or {}, row))
         return found
 
     def seal(self, bills: Sequence[Outgoing], meta: dict[str, str | None]) -> Iterator[tuple[Outgoing, dict[str, Any]]]:
@@ -137,15 +161,40 @@ class Archive:
                 raise PeerError("archive", f"{len(answers)} answers to {len(batch)} bills", retryable=True)
             yield from zip(batch, answers, strict=True)
 
+    def seal_together(self, bills: Sequence[Outgoing], meta: Mapping[str, str | None]) -> list[dict[str, Any]]:
+        """The archive's receipts: all are sealed in one transaction, or none.
+
+        Problem when the archive refuses; PeerError when it cannot be known what became of them.
+        """
+        told = orjson.dumps(meta)
+        key = hashlib.sha256(b"".join([told, *(bill.digest.encode() for bill in bills)])).hexdigest()
+        lines = map(_line_with(told), bills)
+        answers = self._peer.post_ndjson("/api/snapshots/batch?together=1", lines, key=f"together-{key}")
+        if len(answers) != len(bills):
+            raise PeerError("archive", f"{len(answers)} answers to {len(bills)} bills", retryable=True)
+        for answer in answers:
+            if answer["status"] == "refused":
+                code = "conflict" if answer["problem"]["status"] == CONFLICT else "invalid"
+                raise Problem(code, f"The archive refuses it: {answer['problem']['detail']}")
+        return answers
+
     def body(self, invoice_number: str, expected: str) -> bytes:
         """The exact sealed bytes; PeerError when their digest is not the `expected` one."""
-        data = self._peer.get(f"/api/snapshot/{invoice_number}/body").content
+        data = self._document(invoice_number, "body")
         if digest(data) != expected:
             raise PeerError("archive", f"{invoice_number} is sealed as {digest(data)}, not {expected}", retryable=False)
         return data
 
     def csv(self, invoice_number: str) -> bytes:
-        return self._peer.get(f"/api/snapshot/{invoice_number}/csv").content
+        return self._document(invoice_number, "csv")
+
+    def _document(self, invoice_number: str, part: str) -> bytes:
+        try:
+            return self._peer.get(f"/api/snapshot/{invoice_number}/{part}").content
+        except PeerError as error:
+            if error.peer_code == "gone":
+                raise Problem("gone", str(error.answer["detail"]), digest=error.answer.get("digest")) from None
+            raise
 
 
 def _line_with(told: bytes) -> Callable[[Outgoing], bytes]:

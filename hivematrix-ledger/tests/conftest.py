@@ -203,13 +203,17 @@ class FakeArchive:
     def __init__(self, peer) -> None:
         self.peer, self.sealed, self.batches = peer, {}, 0
         self.before_answer = lambda: None
+        self.erased = set()
         peer.answers("POST", "/api/snapshots/batch", self.batch)
         peer.answers("GET", "/api/snapshots/sealed", self.list_sealed)
 
     def batch(self, request):
         self.batches += 1
         lines = [orjson.loads(line) for line in request.get_data().splitlines()]
+        before = dict(self.sealed)
         answers = [self.seal(line) for line in lines]
+        if request.args.get("together") and any(line["status"] == "refused" for line in answers):
+            self.sealed = before
         self.before_answer()
         return Response(b"".join(orjson.dumps(line) + b"\n" for line in answers))
 
@@ -219,13 +223,14 @@ class FakeArchive:
         assert set(line["meta"]) <= {"created_by", "notes", "job"}
         number = line["body"]["invoice_number"]
         if line["body"]["company_name"] == "Refused":
-            return {"invoice_number": number, "status": "refused", "problem": {"code": "invalid", "detail": "no"}}
+            problem = {"code": "invalid", "status": 422, "detail": "no"}
+            return {"invoice_number": number, "status": "refused", "problem": problem}
         status = "already" if number in self.sealed else "sealed"
         kept = self.sealed.setdefault(number, line | {"data": data, "index": len(self.sealed)})
         self.peer.answers("GET", f"/api/snapshot/{number}/body", lambda _request: Response(kept["data"]))
         self.peer.answers("GET", f"/api/snapshot/{number}/csv", lambda _request: Response(kept["csv"]))
         if kept["digest"] != line["digest"]:
-            problem = {"code": "already_accepted", "detail": "sealed with other content"}
+            problem = {"code": "already_accepted", "status": 409, "detail": "sealed with other content"}
             return {"invoice_number": number, "status": "refused", "problem": problem}
         return {"status": status, **self.receipt(kept)}
 
@@ -245,8 +250,10 @@ class FakeArchive:
         for kept in self.sealed.values():
             body = kept["body"]
             if body["period"] == request.args["period"] and body["account_number"] in wanted:
-                head = {"account_number": body["account_number"], "kind": "invoice", "revision": 0}
-                lines.append(orjson.dumps(head | self.receipt(kept) | {"document": body}) + b"\n")
+                revision = int(body["invoice_number"].partition("-C")[2] or 0)
+                head = {"account_number": body["account_number"], "kind": body["kind"], "revision": revision}
+                document = None if body["invoice_number"] in self.erased else body
+                lines.append(orjson.dumps(head | self.receipt(kept) | {"document": document}) + b"\n")
         return Response(b"".join(lines))
 
 
@@ -269,6 +276,11 @@ class World:
         body = {"period": period, "accounts": list(accounts)} | more
         lines = self.ledger.post("/api/bills/accept", json=body).data.splitlines()
         return {line["account_number"]: line for line in map(orjson.loads, lines)}
+
+    def correct(self, mode="credit", reason="billed in error", account="620547", period="2025-10", **more):
+        headers = more.pop("headers", {})
+        body = {"mode": mode, "reason": reason} | more
+        return self.ledger.post(f"/api/bills/{account}/{period}/correct", json=body, headers=headers)
 
     def rows(self, statement):
         session = self.ledger.db.session

@@ -152,3 +152,32 @@ def test_the_thin_scripts_run_from_any_folder(script, tmp_path):
         [sys.executable, str(SCRIPTS / script), "--help"], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert (done.returncode, "hivematrix-ledger" in done.stdout) == (0, True)
+
+
+def test_an_invoice_is_corrected_at_the_command_line(command, own_world):
+    own_world.accept("620547")
+    said = ("--reason", "billed twice", "--line", 0, "--line", 1)
+    code, out, _ = command("correct", "620547", "2025-10", "--mode", "credit", *said)
+    assert (code, out) == (0, "620547-202510 is credited by 620547-202510-C1.\n")
+    code, out, _ = command("correct", "620547", "2025-10", "--mode", "replace", "--reason", "anew", "--json")
+    assert (code, json.loads(out)["invoice_number"]) == (0, "620547-202510-C3")
+    rows = own_world.rows(
+        "SELECT DISTINCT action, target, actor_kind FROM audit.entries WHERE action = 'ledger correct'"
+    )
+    assert rows == [("ledger correct", "620547 2025-10", "command")]
+
+
+def test_a_correction_that_cannot_be_made_exits_1_and_says_why(command, own_world):
+    asked = ("correct", "620547", "2025-10", "--mode", "credit", "--reason", "x")
+    assert command(*asked)[2].startswith("620547 has no sealed bill for 2025-10")
+    own_world.accept("620547")
+    assert command(*asked)[0] == 0
+    code, _, err = command(*asked)
+    assert (code, "credits never exceed 620547-202510" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--mode", "replace", "--line", "0", "--reason", "x"), ("--mode", "credit", "--reason", " ")]
+)
+def test_a_correction_that_makes_no_sense_is_a_usage_error(command, wrong):
+    assert command("correct", "620547", "2025-10", *wrong)[0] == 2

@@ -11,7 +11,7 @@ GOLDEN = sorted((Path(__file__).parent / "golden").glob("v*/*.json"))
 
 
 def test_every_released_engine_has_golden_bodies():
-    assert {path.parent.name for path in GOLDEN} == {"v1"}
+    assert {path.parent.name for path in GOLDEN} == {"v1", "v2"}
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -24,5 +24,12 @@ def test_a_released_engine_gives_the_same_bytes_for_ever(path):
 
 
 def test_an_engine_nobody_released_is_refused(case):
-    with pytest.raises(DomainError, match="expected one of 1, got 2"):
+    with pytest.raises(DomainError, match="expected one of 1, 2, got 3"):
+        compute_bill(case.inputs(), 3)
+
+
+def test_bills_and_corrections_are_made_by_their_own_engines(case):
+    with pytest.raises(DomainError, match="engine 2 makes corrections"):
         compute_bill(case.inputs(), 2)
+    with pytest.raises(DomainError, match="engine 1 makes bills"):
+        compute_bill(parse_strict((GOLDEN[-1]).read_bytes())["inputs"], 1)

@@ -56,6 +56,8 @@ class Bill:
     billable_hours: Decimal
     csv_sha256: str
     corrects: str | None
+    corrects_body: str | None
+    """The digest of what it corrects."""
     lines: list[Row]
 
 
@@ -92,7 +94,7 @@ def read_bill(body: Any) -> Bill:
         asset_count=_count(body, "asset"),
         billable_hours=_decimal(_member(body, "counts"), "body.counts", "billable_hours"),
         csv_sha256=_text(body, "csv_sha256"),
-        corrects=_corrects(body),
+        **_corrects(body),
         lines=_lines(body),
     )
 
@@ -208,10 +210,13 @@ def _count(body: dict[str, Any], name: str) -> int:
     return value
 
 
-def _corrects(body: dict[str, Any]) -> str | None:
+def _corrects(body: dict[str, Any]) -> dict[str, str | None]:
     if body["corrects"] is None:
-        return None
-    return _text(_member(body, "corrects"), "invoice_number")
+        return {"corrects": None, "corrects_body": None}
+    named = _member(body, "corrects")
+    if set(named) != {"invoice_number", "body"}:
+        raise DomainError("body.corrects", "expected the members invoice_number and body (its digest), or null")
+    return {"corrects": _text(named, "invoice_number"), "corrects_body": _text(named, "body")}
 
 
 def _lines(body: dict[str, Any]) -> list[Row]:

@@ -92,10 +92,11 @@ def _check_shape(request: Any) -> None:
 
 
 def _check_number(bill: Bill) -> None:
-    if bill.kind != "invoice" or bill.corrects is not None:
-        raise DomainError("body.kind", "only invoices that correct nothing are taken")
+    if bill.kind == "credit_note" and bill.corrects is None:
+        raise DomainError("body.corrects", "a credit note names the invoice that it corrects")
     right = invoice_number(bill.account_number, bill.period)
-    if bill.invoice_number != right:
+    # A correction's number depends on what is sealed: domain/corrections.py.
+    if bill.corrects is None and bill.invoice_number != right:
         raise RefusedError("conflict", "body.invoice_number", f"the right number is {right}, got {bill.invoice_number}")
     if not bill.period.contains(bill.invoice_date):
         raise DomainError("body.invoice_date", f"{bill.invoice_date} is not in {bill.period}")

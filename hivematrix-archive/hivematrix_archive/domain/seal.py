@@ -16,6 +16,11 @@ META = "hivematrix.meta/1"
 RANDOM_BYTES = 16
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
+# What every leaf looks like. One that does not is read member by member, to name what is wrong with it.
+_LEAF = re.compile(
+    rb'{"body":"(sha256:[0-9a-f]{64})","format":"([a-z./0-9]+)","meta":"(sha256:[0-9a-f]{64})",'
+    rb'"sealed_at":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,11 @@ class Leaf:
     @classmethod
     def parse(cls, data: bytes, *, known: frozenset[str] = frozenset({SEAL})) -> "Leaf":
         """Strict: exactly these members in their canonical bytes; a format outside `known` is refused by name."""
+        match = _LEAF.fullmatch(data)
+        if match:
+            body, kind, meta, sealed_at = (part.decode() for part in match.groups())
+            if kind in known:
+                return cls(body, meta, parse_instant(sealed_at, "leaf.sealed_at"), kind)
         members = parse_strict(data)
         if not isinstance(members, dict) or set(members) != {"body", "format", "meta", "sealed_at"}:
             raise DomainError("leaf", "expected the members body, format, meta and sealed_at")
@@ -97,7 +107,7 @@ def instant(value: datetime) -> str:
 
 def parse_instant(text: Any, field: str) -> datetime:
     try:
-        found = datetime.strptime(text, _INSTANT).replace(tzinfo=UTC)
+        found = datetime.fromisoformat(text)
     except (TypeError, ValueError):
         raise DomainError(field, f"expected an instant such as 2025-11-01T02:00:07Z, got {text!r}") from None
     if instant(found) != text:

@@ -1,6 +1,7 @@
 """Archive over HTTP: bills to seal, sealed bills to read."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -19,8 +20,8 @@ from hivematrix_common.web import (
     prefers_html,
 )
 
-from hivematrix_archive.domain.filter import Filter
 from hivematrix_archive.schemas import (
+    BatchQuery,
     CompanyPage,
     CompanyQuery,
     Front,
@@ -30,8 +31,6 @@ from hivematrix_archive.schemas import (
     Receipt,
     SealedQuery,
     SealingRequest,
-    SearchPage,
-    SearchQuery,
     Snapshot,
     described,
 )
@@ -60,7 +59,7 @@ def front() -> Response:
     summary="Seal a bill; again with the same digest: 200 and the same receipt",
 )
 def seal(body: SealingRequest) -> Response:  # noqa: ARG001 - the model describes and refuses; the exact bytes are sealed
-    return sealing.seal(session(), _sealer(), [request.get_data()], _one_receipt)
+    return _told(sealing.seal(session(), _sealer(), [request.get_data()], _one_receipt))
 
 
 @api.post(
@@ -71,9 +70,10 @@ def seal(body: SealingRequest) -> Response:  # noqa: ARG001 - the model describe
     openapi_extensions={"requestBody": {"content": {NDJSON: {"schema": {"type": "string"}}}, "required": True}},
     summary="Seal up to 1,000 bills, a request of /api/snapshot a line, in one transaction",
 )
-def seal_batch() -> Response:
+def seal_batch(query: BatchQuery) -> Response:
     request.get_data()  # kept, so that the idempotency key can hash it once more
-    return sealing.seal(session(), _sealer(), _few_lines(), _lines)
+    sealer = replace(_sealer(), together=query.together == "1")
+    return _told(sealing.seal(session(), sealer, _few_lines(), _lines))
 
 
 @api.get(
@@ -129,21 +129,6 @@ def line_items(path: InvoicePath) -> Response:
 
 
 @api.get(
-    "/api/snapshots/search",
-    scope="archive:read",
-    client="account_number",
-    responses={200: SearchPage},
-    summary="Newest first",
-)
-def search(query: SearchQuery) -> Response:
-    since, before = reading.day_bounds(query.from_date, query.to_date, _settings().billing.timezone)
-    others = {"limit", "offset", "cursor", "from_date", "to_date", "account_number"}
-    asked = query.model_dump(exclude=others, mode="python")
-    wanted = Filter(since=since, before=before, account_number=own_account() or query.account_number, **asked)
-    return json_answer(reading.search(session(), wanted, query.limit, query.offset, query.cursor))
-
-
-@api.get(
     "/api/snapshots/company/<account_number>",
     scope="archive:read",
     client="account_number",
@@ -174,6 +159,13 @@ def _asked(path: InvoicePath) -> str:
 
 def _settings() -> Any:
     return current_app.settings  # type: ignore[attr-defined]
+
+
+def _told(answer: Response) -> Response:
+    """The search is filled in the next pause."""
+    if sealed := current_app.extensions.get("hivematrix_sealed"):
+        sealed()
+    return answer
 
 
 def _sealer() -> Sealer:

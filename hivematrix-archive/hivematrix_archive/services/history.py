@@ -74,20 +74,21 @@ def cancel(session: AnySession, engine: Engine, job_id: str, asked_by: str) -> d
 
     Problem(not_found) when there is none, Problem(conflict) when it has ended in another way.
     """
+    _row(session, job_id)
     status = store.ask_cancel(session, job_id, asked_by, clock.now())
     if status is Status.CANCELLED:
         _say_what_it_did(session, job_id, asked_by)
     session.commit()
     if status is Status.RUNNING:
         jobs.end_left(engine, job_id)
-    row = _known(store.job(session, job_id), job_id)
+    row = _row(session, job_id)
     if status is None and row.status != Status.CANCELLED:
         raise Problem("conflict", f"Job {job_id} has ended already: {row.status}.")
     return _job(row)
 
 
 def _say_what_it_did(session: AnySession, job_id: str, asked_by: str) -> None:
-    row = _known(store.job(session, job_id), job_id)
+    row = _row(session, job_id)
     tally = Tally(row.total_companies, (result for _, result in store.results(session, job_id)))
     values = {"output": tally.as_output(), "error": cancelled_text(asked_by, tally), "success": False}
     store.change_job(session, job_id, **values)
@@ -100,7 +101,7 @@ def page(session: AnySession, limit: int, offset: int, status: str | None) -> di
 
 def job(session: AnySession, job_id: str, limit: int, cursor: str) -> dict[str, Any]:
     """A job with what happened to each company, one page of them by account number."""
-    row = _known(store.job(session, job_id), job_id)
+    row = _row(session, job_id)
     found = store.latest_results(session, job_id, cursor, limit + 1)
     page = found[:limit]
     results = [shown(result._asdict()) | {"status": result.happened} for result in page]
@@ -112,7 +113,7 @@ def job(session: AnySession, job_id: str, limit: int, cursor: str) -> dict[str, 
 
 def results_csv(session: AnySession, job_id: str) -> Response:
     """What happened to each company, as a file."""
-    _known(store.job(session, job_id), job_id)
+    _row(session, job_id)
     rows = session.execute(store.all_results(job_id)).mappings()
     return csv_file(f"job-{job_id}", RESULTS.columns, rows)
 
@@ -129,7 +130,7 @@ def results(session: AnySession, job_id: str) -> Listing:
 
 def progress(session: AnySession, job_id: str) -> dict[str, Any]:
     """The job's row as `job`, how many companies ended how, whether it goes on, and whether its process lives."""
-    row = _known(store.job(session, job_id), job_id)
+    row = _row(session, job_id)
     output = row.output or {}
     return {
         "job": row,
@@ -140,9 +141,10 @@ def progress(session: AnySession, job_id: str) -> dict[str, Any]:
     }
 
 
-def _known(row: Row[Any] | None, job_id: str) -> Row[Any]:
+def _row(session: AnySession, job_id: str) -> Row[Any]:
+    row = store.job(session, job_id) if "\0" not in job_id else None
     if row is None:
-        raise Problem("not_found", f"There is no job {job_id}.")
+        raise Problem("not_found", "There is no such job.")
     return row
 
 

@@ -22,15 +22,16 @@ def rotate(session: AnySession, outside: Outside, who: str) -> VerifierKey:
     """
     with outside.growing():
         store.lock_log(session)
-        signer = log.signer_of(outside)
+        before, signer = log.signer_of(outside), log.signer_now(session, outside)
         tip, edge = log.sound_edge(session, outside, signer)
+        if signer.key != before.key:
+            return signer.key
         following = outside.next_signer(signer.key.name)
         note = log.sign_checkpoint(signer, tip.size, edge.root(), following)
-        if note != tip.note:
-            store.insert_checkpoint(session, store.Tip(tip.size, tip.root, tip.snapshots, note), clock.now())
-            _tell(session, "rotate-key", who, size=tip.size, key=str(following.key))
-            session.commit()
-            outside.keep([note])
+        store.insert_checkpoint(session, store.Tip(tip.size, tip.root, tip.snapshots, note), clock.now())
+        _tell(session, "rotate-key", who, size=tip.size, key=str(following.key))
+        session.commit()
+        outside.keep([note])
         outside.exchange(following)
         return following.key
 

@@ -77,6 +77,21 @@ def signer_of(outside: Outside, sealer_url: str = "") -> Signer:
     return signer
 
 
+def signer_now(session: AnySession, outside: Outside, sealer_url: str = "") -> Signer:
+    """The key that signs next, asked for under the log's lock.
+
+    Where the newest checkpoint carries the key that is to follow, the exchange that a crash stopped is completed first.
+    """
+    signer = signer_of(outside, sealer_url)
+    if outside.next_file.exists():
+        following = outside.next_signer(signer.key.name)
+        tip = sealing.tip(session)
+        if tip and following.key.id in {mark.key_id for mark in Note.parse(tip.note).signatures}:
+            outside.exchange(following)
+            return signer_of(outside)
+    return signer
+
+
 def sign_checkpoint(signer: Signer, size: int, root: bytes, *others: Signer) -> str:
     """A checkpoint under the signer's origin; `others` sign it too."""
     signers = [(one.key, one.sign) for one in (signer, *others)]
@@ -182,8 +197,11 @@ def _tile_bytes(session: AnySession, tile: Tile) -> bytes:
     return b"".join(store.hashes(session, tile.level, tile.start, tile.end))
 
 
-def proof(session: AnySession, index: int, size: int | None = None) -> str:
-    """The proof file of entry `index` under the first signed checkpoint that covers it, or under signed size `size`."""
+def proof(session: store.Session, index: int, size: int | None = None, nodes: merkle.Nodes | None = None) -> str:
+    """The proof file of entry `index` under the first signed checkpoint that covers it, or under signed size `size`.
+
+    `nodes` is the stored log, for who needs many proofs of it.
+    """
     if size is None:
         first = store.covering(session, index)
         size, note = (first.size, first.note) if first else (0, None)
@@ -192,7 +210,7 @@ def proof(session: AnySession, index: int, size: int | None = None) -> str:
     leaf = store.leaves(session, index, index + 1)
     if note is None or not leaf:
         raise Problem("not_found", f"No signed checkpoint of that size covers entry {index}.")
-    path = merkle.inclusion_proof(index, size, store.stored_nodes(session))
+    path = merkle.inclusion_proof(index, size, nodes or store.stored_nodes(session))
     root = Checkpoint.parse(Note.parse(note).text).root
     if not merkle.verify_inclusion(merkle.leaf_hash(leaf[0]), index, size, path, root):
         raise broken(f"Entry {index} does not lead to the root signed at size {size}.")

@@ -46,5 +46,5 @@ def _of(bill: dict[str, Any], period: Period, sealed: set[str]) -> Forecast:
     if totals:
         would = "already" if account in sealed else "seal"
         return Forecast(account, period, would, totals["total"], bill["currency"])
-    would = "skip" if bill.get("status") == "skipped" else "fail"
+    would = {"skipped": "skip", "erased": "already"}.get(str(bill.get("status")), "fail")
     return Forecast(account, period, would, reason=bill.get("reason"))

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import orjson
 from hivematrix_common.clock import instant_text
@@ -16,7 +15,9 @@ from hivematrix_common.errors import FieldError, Problem
 
 from hivematrix_archive.domain.filter import Filter
 from hivematrix_archive.services import log
+from hivematrix_archive.store import corrections
 from hivematrix_archive.store import reading as store
+from hivematrix_archive.store.search import Search
 
 _FILE_NAME = re.compile(r"[^A-Za-z0-9 _-]")
 _AMOUNTS = re.compile(r"total_.*|amount")
@@ -27,21 +28,33 @@ def no_invoice(invoice: str) -> Problem:
 
 
 def snapshot(session: AnySession, invoice: str) -> dict[str, Any]:
-    """Every column, the document as `billing_data`, and the checkpoint that first covers it."""
+    """Every column, the document as `billing_data` (null once erased), its first checkpoint, and what corrects it."""
     row = _known(store.snapshot(session, invoice), invoice)._asdict()
-    return shown(row) | {"billing_data": orjson.Fragment(bytes(row["body"])), "body": row["body_sha256"]}
+    document = orjson.Fragment(bytes(row["body"])) if row["body"] else None
+    found = shown(row) | {"billing_data": document, "body": row["body_sha256"]}
+    rows = corrections.correcting(session, row["company_account_number"], [invoice])
+    return found | {"corrected_by": [shown(one._asdict()) for one in rows]}
 
 
 def body(session: AnySession, invoice: str) -> bytes:
     """The exact bytes that are sealed."""
-    return bytes(_known(store.body(session, invoice), invoice))
+    return _not_erased(session, invoice, _known(store.body(session, invoice), invoice))
 
 
 def csv(session: AnySession, invoice: str) -> tuple[str, bytes]:
     """A file name and the exact CSV."""
     row = _known(store.csv(session, invoice), invoice)
     stem = _FILE_NAME.sub("", row.company_name).strip().replace(" ", "_") or row.company_account_number
-    return f"{stem}_{Period(row.billing_year, row.billing_month)}.csv", bytes(row.csv)
+    name = f"{stem}_{Period(row.billing_year, row.billing_month)}.csv"
+    return name, _not_erased(session, invoice, bytes(row.csv))
+
+
+def _not_erased(session: AnySession, invoice: str, data: bytes) -> bytes:
+    if data:
+        return data
+    sealed = store.body_digest(session, invoice)
+    detail = f"{invoice} was erased. The document with the digest {sealed} was sealed; its proof stays."
+    raise Problem("gone", detail, digest=sealed)
 
 
 def line_items(session: AnySession, invoice: str) -> list[dict[str, Any]]:
@@ -54,37 +67,38 @@ def proof(session: AnySession, invoice: str, size: int | None) -> str:
     return log.proof(session, _known(store.log_index(session, invoice), invoice), size)
 
 
-def search(session: AnySession, wanted: Filter, limit: int, offset: int, cursor: str) -> dict[str, Any]:
-    """One page, newest first. `next` is the cursor of the following one."""
-    before = _cursor(cursor, 1)
-    rows = store.search(session, wanted, limit + 1, offset, before[0] if before else None)
-    total, exact = store.count(session, wanted)
-    page = rows[:limit]
-    return {
-        "total": total,
-        "total_exact": exact,
-        "limit": limit,
-        "offset": offset,
-        "next": str(page[-1].id) if len(rows) > limit else None,
-        "results": [shown(row._asdict()) for row in page],
-    }
-
-
 def company(session: AnySession, account: str, limit: int, cursor: str) -> dict[str, Any]:
-    """A company's bills, newest period first."""
-    after = _cursor(cursor, 3)
+    """A company's bills, newest period first, what corrects which, and what all of them together come to."""
+    after = opened_cursor(cursor, 3)
     rows = store.company(session, account, limit + 1, (after[0], after[1], after[2]) if after else None)
     page = rows[:limit]
-    total, _ = store.count(session, Filter(account_number=account))
-    last = page[-1] if page else None
+    total, _ = Search(session, Filter(account_number=account)).count()
+    last, of_account = page[-1] if page else None, corrections.balances(session, account)
     more = last is not None and len(rows) > limit
+    balances = {name: _shown("amount", total, minor_digits(name)) for name, total in of_account.items()}
     return {
         "company_account_number": account,
-        "company_name": page[0].company_name if page else None,
+        "company_name": next((row.company_name for row in page if row.company_name), None),
         "total_snapshots": total,
         "next": f"{last.billing_year}-{last.billing_month}-{last.id}" if last and more else None,
-        "snapshots": [shown(row._asdict()) for row in page],
+        "balance": next(iter(balances.values())) if len(balances) == 1 else None,
+        "balances": balances,
+        "snapshots": _with_corrections(session, account, page),
     }
+
+
+def _with_corrections(session: AnySession, account: str, page: Sequence[Any]) -> list[dict[str, Any]]:
+    """Each row with the numbers that correct it; an invoice with what its credit notes leave of it."""
+    found = {row.invoice_number: shown(row._asdict()) | {"corrected_by": []} for row in page}
+    left = {row.invoice_number: row.total_amount for row in page if row.kind == "invoice"}
+    for one in corrections.correcting(session, account, list(found)):
+        found[one.corrects]["corrected_by"].append(one.invoice_number)
+        if one.kind == "credit_note":
+            left[one.corrects] += one.total_amount
+    for row in page:
+        number, digits = row.invoice_number, minor_digits(row.currency)
+        found[number]["balance"] = _shown("amount", left[number], digits) if number in left else None
+    return list(found.values())
 
 
 def sealed(session: AnySession, period: Period, accounts: Sequence[str], *, documents: bool) -> Iterator[bytes]:
@@ -105,16 +119,8 @@ def _sealed_line(row: Any, *, documents: bool) -> dict[str, Any]:
         "sealed_at": instant_text(row.archived_at),
         "checkpoint": row.checkpoint,
     }
-    return line | {"document": orjson.Fragment(bytes(row.body))} if documents else line
-
-
-def day_bounds(first: date | None, last: date | None, zone: ZoneInfo) -> tuple[datetime | None, datetime | None]:
-    """The instants [first 00:00, day after last 00:00) in the billing time zone: both days count whole."""
-    since = datetime(first.year, first.month, first.day, tzinfo=zone) if first else None
-    if last is None:
-        return since, None
-    after = last + timedelta(days=1)
-    return since, datetime(after.year, after.month, after.day, tzinfo=zone)
+    document = orjson.Fragment(bytes(row.body)) if documents and row.body else None
+    return line | {"document": document} if documents else line
 
 
 def shown(row: Mapping[str, Any], currency: str | None = None) -> dict[str, Any]:
@@ -137,7 +143,7 @@ def _known(found: Any, invoice: str) -> Any:
     return found
 
 
-def _cursor(text: str, parts: int) -> list[int] | None:
+def opened_cursor(text: str, parts: int) -> list[int] | None:
     if not text:
         return None
     found = text.split("-")

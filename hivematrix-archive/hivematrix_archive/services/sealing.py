@@ -21,7 +21,7 @@ from hivematrix_common.metrics import stage
 from hivematrix_archive.domain.bill import differences
 from hivematrix_archive.domain.check import Checked, RefusedError, check_request
 from hivematrix_archive.domain.seal import RANDOM_BYTES, Leaf, Receipt, Sealed, meta_document
-from hivematrix_archive.services import log
+from hivematrix_archive.services import corrections, log
 from hivematrix_archive.store import log as log_store
 from hivematrix_archive.store import sealing as store
 from hivematrix_archive.store.outside import Outside, Signer
@@ -29,6 +29,7 @@ from hivematrix_archive.store.outside import Outside, Signer
 KEYS = "archive_data.idempotency"
 # Two pages checked at once only take turns and end late together; one after the other, the first is stored meanwhile.
 _turn = threading.Lock()
+_LEFT_OUT = Problem("conflict", "Nothing of this request is sealed: another of its bills was refused.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Sealer:
     caller: str
     key: str | None = None
     sealer_url: str = ""
+    together: bool = False
+    """All of a request's bills, or none."""
 
 
 def seal(
@@ -76,8 +79,8 @@ def seal(
         if isinstance(keyed, Response):
             return keyed
         store.lock_log(session)
-        # Asked for under the lock: the key may have been replaced while this request waited.
-        signer = log.signer_of(sealer.outside, sealer.sealer_url)
+        # The key may have been replaced while this request waited.
+        signer = log.signer_now(session, sealer.outside, sealer.sealer_url)
         outcomes, note = _seal(session, sealer, signer, prepared)
         with stage("seal-answer"):
             answer = idempotency.store(session, keyed, respond(outcomes))
@@ -121,13 +124,31 @@ def _seal(
     for one in checked:
         if one.bill.invoice_number not in found:
             fresh.setdefault(one.bill.invoice_number, one)
+    refused = corrections.refusals(session, fresh.values())
+    if sealer.together and (refused or _any_refused(prepared, found)):
+        refused = dict.fromkeys(fresh, _LEFT_OUT) | refused
+    fresh = {number: one for number, one in fresh.items() if number not in refused}
     note = None
     if fresh:
         made, note = _extend(session, sealer, signer, list(fresh.values()))
         found |= made
     taken = set(fresh)
-    settled = [x if isinstance(x, Outcome) else _outcome(session, x, found, fresh, taken) for x in prepared]
+    known = [_refused(x, refused) for x in prepared]
+    settled = [x if isinstance(x, Outcome) else _outcome(session, x, found, fresh, taken) for x in known]
     return settled, note
+
+
+def _refused(one: Checked | Outcome, refused: dict[str, Problem]) -> Checked | Outcome:
+    if isinstance(one, Checked) and one.bill.invoice_number in refused:
+        return Outcome(one.bill.invoice_number, problem=refused[one.bill.invoice_number])
+    return one
+
+
+def _any_refused(prepared: Sequence[Checked | Outcome], found: dict[str, Receipt]) -> bool:
+    """Whether one cannot be sealed whatever becomes of the others."""
+    checked = [one for one in prepared if isinstance(one, Checked)]
+    known = ((found.get(one.bill.invoice_number), one.digest) for one in checked)
+    return len(checked) < len(prepared) or any(receipt and receipt.body != sent for receipt, sent in known)
 
 
 def _outcome(
@@ -142,7 +163,9 @@ def _outcome(
         return Outcome(number, receipt, fresh=first)
     sealed = fresh[number].body if number in fresh else log_store.bodies_of(session, [number])[number]
     detail = f"{number} is sealed with other content ({receipt.body})."
-    told = differences(orjson.loads(sealed), orjson.loads(one.body))
+    if one.bill.corrects:
+        detail += f" The next free number is {corrections.next_number(session, one)}."
+    told = differences(orjson.loads(sealed), orjson.loads(one.body)) if sealed else []
     fields = [FieldError(difference["pointer"], "differs from what is sealed") for difference in told]
     return Outcome(
         number, problem=Problem("already_accepted", detail, fields=fields, sealed=receipt.body, differences=told)

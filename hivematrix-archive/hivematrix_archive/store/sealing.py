@@ -18,7 +18,7 @@ from hivematrix_archive.store import binary
 
 LOCK = "archive-log"
 _ESCAPED = frozenset("\\\t\n\r")
-_MONEY_COLUMNS = {
+MONEY_COLUMNS = {
     "user": "total_user_charges",
     "asset": "total_asset_charges",
     "backup": "total_backup_charges",
@@ -30,7 +30,7 @@ _MONEY_COLUMNS = {
 SNAPSHOT_COLUMNS = (
     *("id", "company_account_number", "company_name", "invoice_number", "billing_year", "billing_month"),
     *("invoice_date", "due_date", "archived_at", "billing_plan", "contract_term", "support_level"),
-    *(_MONEY_COLUMNS[name] for name in (*CHARGES, "total")),
+    *(MONEY_COLUMNS[name] for name in (*CHARGES, "total")),
     *("user_count", "asset_count", "billable_hours", "created_by", "notes", "kind", "revision", "currency"),
     *("body_sha256", "log_index", "corrects"),
 )

@@ -7,13 +7,13 @@ from io import BytesIO
 from typing import Any
 
 from hivematrix_common.database import COPY_BUFFER
-from sqlalchemy import Connection, Engine, Row, select, text
+from sqlalchemy import Connection, Engine, Row, func, select, text
 
 from hivematrix_archive.models import checkpoints, nodes, snapshots
 from hivematrix_archive.store import binary
 
 _DOCUMENTS = """
-    SELECT e.index, e.leaf, e.hash, coalesce(b.body, d.body), b.csv, coalesce(b.meta, d.meta)
+    SELECT e.index, e.leaf, e.hash, coalesce(b.body, d.body), {csv}, coalesce(b.meta, d.meta)
     FROM archive_log.entries e
     LEFT JOIN billing_snapshots s ON s.id = e.index + 1
     LEFT JOIN archive_data.bodies b ON b.billing_year = s.billing_year AND b.log_index = e.index
@@ -73,11 +73,14 @@ class Stored:
     row: Row[Any] | None
 
 
-def entries(connection: Connection, start: int, end: int) -> list[Stored]:
-    """Entries [start, end) in their order."""
-    found = connection.execute(select(snapshots).where(snapshots.c.id > start, snapshots.c.id <= end))
-    rows = {row.id: row for row in found}
-    data = _copy_out(connection, _DOCUMENTS.format(start=start, end=end), "FORMAT binary")
+def entries(connection: Connection, start: int, end: int, bodies_only: bool = False) -> list[Stored]:
+    """Entries [start, end) in their order; with `bodies_only` without their rows and CSVs."""
+    rows: dict[int, Row[Any]] = {}
+    if not bodies_only:
+        found = connection.execute(select(snapshots).where(snapshots.c.id > start, snapshots.c.id <= end))
+        rows = {row.id: row for row in found}
+    csv = "NULL::bytea" if bodies_only else "b.csv"
+    data = _copy_out(connection, _DOCUMENTS.format(start=start, end=end, csv=csv), "FORMAT binary")
     return [_stored(fields, rows) for fields in binary.read(data)]
 
 
@@ -111,14 +114,16 @@ def node_rows(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(select(nodes).order_by(nodes.c.level, nodes.c.index)).all()
 
 
-def checkpoints_of(connection: Connection, size: int) -> Sequence[Row[Any]]:
-    return connection.execute(select(checkpoints).where(checkpoints.c.size == size).order_by(checkpoints.c.id)).all()
+def checkpoints_between(connection: Connection, after: int, upto: int) -> Sequence[Row[Any]]:
+    """Those of the sizes (after, upto], in the order in which they were signed."""
+    query = select(checkpoints).where(checkpoints.c.size > after, checkpoints.c.size <= upto)
+    return connection.execute(query.order_by(checkpoints.c.size, checkpoints.c.id)).all()
 
 
-def signed_sizes(connection: Connection) -> list[int]:
-    """Every size above 0 that a checkpoint states, ascending."""
-    query = select(checkpoints.c.size).where(checkpoints.c.size > 0).distinct().order_by(checkpoints.c.size)
-    return list(connection.execute(query).scalars())
+def first_signed_beyond(connection: Connection, size: int) -> int | None:
+    """The smallest signed size above `size`."""
+    query = select(func.min(checkpoints.c.size)).where(checkpoints.c.size > size)
+    return connection.execute(query).scalar()
 
 
 def strangers(connection: Connection) -> list[tuple[int, str]]:

@@ -36,8 +36,10 @@ class Checkpoint:
 def open_checkpoint(data: str, keys: Iterable[VerifierKey], check: Check) -> Checkpoint:
     """The checkpoint of a signed note; one of `keys` must have signed it under its own name as the origin."""
     known = list(keys)
-    found = Checkpoint.parse(open_note(data, known, check).text)
-    if found.origin not in {key.name for key in known}:
+    note = open_note(data, known, check)
+    found = Checkpoint.parse(note.text)
+    signed = {(mark.name, mark.key_id) for mark in note.signatures}
+    if found.origin not in {key.name for key in known if (key.name, key.id) in signed}:
         raise DomainError("checkpoint", f"the origin {found.origin} is not this log's")
     return found
 

@@ -41,8 +41,8 @@ def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
 
 
 def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:
-    """The proof that the tree of `old` leaves is a prefix of the tree of `new`."""
-    if old in (0, new):
+    """The proof that the tree of `old` leaves, at least one, is a prefix of the tree of `new`."""
+    if old == new:
         return []
     return [range_hash(part, nodes) for part in _subproof(old, 0, new, whole=True)]
 
@@ -65,11 +65,12 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
 
 
 def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Whether the tree (`old`, `old_root`) is a prefix of (`new`, `new_root`) (RFC 9162 §2.1.4.2)."""
-    if not 0 <= old <= new:
+    """Whether the tree (`old`, `old_root`) is a prefix of (`new`, `new_root`) (RFC 9162 §2.1.4.2).
+
+    Size 0 is refused: every tree extends the empty one, so a proof of it would prove nothing.
+    """
+    if not 0 < old <= new:
         return False
-    if old == 0:
-        return not proof and old_root == EMPTY_ROOT
     if old == new:
         return not proof and old_root == new_root
     steps = [old_root, *proof] if old & (old - 1) == 0 else list(proof)

@@ -5,8 +5,17 @@ from hivematrix_common.auth import caller
 from hivematrix_common.web import Api, json_answer
 
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.schemas import LogPage, LogQuery, Operated, ServiceList, ServicePath, ServiceStatus, StatusList
-from hivematrix_helm.services import logs, mesh
+from hivematrix_helm.schemas import (
+    LogPage,
+    LogQuery,
+    Operated,
+    ServiceList,
+    ServicePath,
+    ServiceStatus,
+    StatusList,
+    Witness,
+)
+from hivematrix_helm.services import logs, mesh, witness
 
 api = Api("helm", __name__)
 
@@ -46,6 +55,11 @@ def log_list(query: LogQuery) -> Response:
     wanted = logs.wanted(query.level, query.trace_id, query.since)
     entries = logs.entries(_settings().home, query.service, wanted, query.limit)
     return json_answer({"limit": query.limit, "logs": [entry.as_json() for entry in entries]})
+
+
+@api.get("/api/witness", scope="helm:read", responses={200: Witness}, summary="The archive's log, as seen from outside")
+def witness_state() -> Response:
+    return json_answer(witness.state(_settings().witness.path))
 
 
 def _operate(action: str, path: ServicePath) -> Response:

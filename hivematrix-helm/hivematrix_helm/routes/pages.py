@@ -10,7 +10,7 @@ from hivematrix_common.session_tokens import Verifier
 from werkzeug.wrappers import Response as AnyResponse
 
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.services import accounts, mesh, tokens
+from hivematrix_helm.services import accounts, mesh, tokens, witness
 from hivematrix_helm.services import sessions as use_cases
 
 pages = Pages(__name__)
@@ -29,6 +29,7 @@ def home() -> Answer:
         accounts=accounts.by_role(),
         tokens_ending=ending,
         signed_in=use_cases.living(),
+        witness=witness.state(settings().witness.path),
         now=clock.now(),
     )
 

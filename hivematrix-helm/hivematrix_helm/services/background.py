@@ -1,36 +1,86 @@
 """What a serving Helm does by itself, at its intervals."""
 
 import logging
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
+from hivematrix_common import metrics
 from hivematrix_common.health import prober
 from hivematrix_common.logs import start_trace
+from sqlalchemy.exc import SQLAlchemyError
 
+from hivematrix_helm.clients import ArchiveLog
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.services import audit
+from hivematrix_helm.services import audit, timer, witness
 
-COLLECT_SECONDS = 5
+COLLECT_SECONDS, WITNESS_SECONDS = 5, 10
+# What was due while the machine was off is made up for once the services have come up.
+FIRST_RUN = timedelta(minutes=1)
+_log = logging.getLogger("hivematrix.helm")
 
 
 def start(app: Flask, settings: HelmSettings) -> BackgroundScheduler:
-    """Begin; the first collection is made at once. It ends with the process."""
+    """Begin; the first collection and the first look at the log are made at once. It ends with the process."""
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run
     scheduler = BackgroundScheduler(
         timezone=UTC,
-        executors={"default": ThreadPoolExecutor(1)},
+        executors={name: ThreadPoolExecutor(1) for name in ("default", "witness", "timer")},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
+    now = datetime.now(UTC)
     if settings.audit.collect:
-        feeds, faults, draining = audit.feeds(settings), dict[str, str](), prober(app).draining
-
-        def collect() -> None:
-            start_trace(None)
-            with app.app_context():
-                audit.collect_all(feeds, faults, lambda: not draining.is_set())
-
-        scheduler.add_job(collect, "interval", seconds=COLLECT_SECONDS, next_run_time=datetime.now(UTC))
+        scheduler.add_job(_collecting(app, settings), "interval", seconds=COLLECT_SECONDS, next_run_time=now)
+    if settings.witness.enabled:
+        look = _looking(app, settings)
+        scheduler.add_job(look, "interval", seconds=WITNESS_SECONDS, next_run_time=now, executor="witness")
+    seal = _sealing(app, settings)
+    scheduler.add_job(seal, "cron", minute=0, executor="timer")
+    scheduler.add_job(seal, "date", run_date=now + FIRST_RUN, executor="timer")
     scheduler.start()
     return scheduler
+
+
+def _collecting(app: Flask, settings: HelmSettings) -> Callable[[], None]:
+    feeds, faults, draining = audit.feeds(settings), dict[str, str](), prober(app).draining
+
+    def collect() -> None:
+        start_trace(None)
+        with app.app_context():
+            audit.collect_all(feeds, faults, lambda: not draining.is_set())
+
+    return collect
+
+
+def _looking(app: Flask, settings: HelmSettings) -> Callable[[], None]:
+    log, gauges, draining = ArchiveLog(settings), witness.Gauges(metrics.of(app)), prober(app).draining
+    directory, faults = settings.witness.path, set[str]()
+
+    def look() -> None:
+        start_trace(None)
+        with app.app_context():
+            try:
+                witness.look(log, directory, lambda: not draining.is_set())
+                gauges.set(witness.state(directory))
+                faults.clear()
+            except SQLAlchemyError as error:
+                reason = str(error).splitlines()[0]
+                if not faults:
+                    _log.warning("log not looked at", extra={"reason": reason})
+                faults.add(reason)
+
+    return look
+
+
+def _sealing(app: Flask, settings: HelmSettings) -> Callable[[], None]:
+    draining = prober(app).draining
+
+    def seal() -> None:
+        start_trace(None)
+        current = settings.current()
+        if timer.is_ours(current):
+            timer.run(current.home, draining)
+
+    return seal

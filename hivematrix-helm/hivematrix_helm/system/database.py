@@ -1,13 +1,9 @@
-"""The home's PostgreSQL: the embedded one, or another server through an administrator's connection."""
+"""The home's embedded PostgreSQL, and what psql needs to reach any."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 from hivematrix_common.postgres import Cluster, ClusterError
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 
 
 def embedded(home: Path, port: int) -> Cluster:
@@ -50,27 +46,6 @@ class PostgresProcess:
 
     def last_words(self) -> str:
         return self._fault or self.cluster.last_words()
-
-
-@contextlib.contextmanager
-def administrator(url: str) -> Iterator[Any]:
-    """A connection in autocommit mode; ClusterError says why there is none."""
-    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    try:
-        connection = psycopg2.connect(plain, connect_timeout=5)
-    except psycopg2.OperationalError as error:
-        raise ClusterError(f"no connection as administrator: {' '.join(str(error).split())}") from None
-    connection.autocommit = True
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def role_url(server: URL, role: str, password: str, database: str) -> str:
-    """A role's connection to a database on the server that `server` points to."""
-    url = server.set(drivername="postgresql+psycopg2", username=role, password=password, database=database)
-    return url.render_as_string(hide_password=False)
 
 
 def pgpass(urls: list[URL]) -> str:

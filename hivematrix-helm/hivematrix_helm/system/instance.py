@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from hivematrix_common import tokens
 from hivematrix_common.config import PORTS, ConfigError, conf_path, convert
 from hivematrix_common.durable import file_lock
-from hivematrix_common.postgres import create_service
+from hivematrix_common.provision import administrator, create_service, role_url
 from hivematrix_common.sections import normal_url
 from sqlalchemy.engine import URL, make_url
 
@@ -138,9 +138,9 @@ def _server(helm: Conf, options: Options, *, embedded: bool) -> URL:
 
 
 def _is_foreign(home: Path, service: str) -> bool:
-    """Whether a person pointed this service at a database of their own before any `init`."""
-    there = Conf(home, service).section("database")
-    return bool(there) and not conf_path(home, f"{service}-owner").exists()
+    """Whether a person pointed this service at a database of their own, or made it by `init-db`."""
+    there, owner = Conf(home, service).section("database"), Conf(home, f"{service}-owner").section("database")
+    return bool(there) and (not owner or "made_by" in owner)
 
 
 def _write_databases(home: Path, service: str, server: URL) -> None:
@@ -179,7 +179,7 @@ def _url_of(conf: Conf, server: URL, service: str, kind: str) -> str:
     """The role's connection: its password stays, the server's address is today's."""
     there = conf.section("database").get("url")
     password = make_url(there).password if there else None
-    return database.role_url(server, f"{service}_{kind}", password or secrets.token_hex(24), f"{service}_db")
+    return role_url(server, f"{service}_{kind}", password or secrets.token_hex(24), f"{service}_db")
 
 
 def _grant(home: Path) -> None:
@@ -215,7 +215,7 @@ def _administrator(home: Path, server: URL, options: Options, *, embedded: bool)
 
 
 def _create_databases(home: Path, owned: list[str], admin_url: str) -> None:
-    with database.administrator(admin_url) as admin:
+    with administrator(admin_url) as admin:
         for service in owned:
             urls = [make_url(Conf(home, name).section("database")["url"]) for name in (f"{service}-owner", service)]
             create_service(admin, service, *(str(url.password) for url in urls))

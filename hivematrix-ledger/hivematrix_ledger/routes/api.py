@@ -13,11 +13,13 @@ from hivematrix_common.schemas import AccountPath, BillPath, YearMonth
 from hivematrix_common.web import JSON, Api, json_answer, ndjson_answer, ndjson_described, problem_answer
 
 from hivematrix_ledger import render, schemas
+from hivematrix_ledger.domain.corrections import Order
 from hivematrix_ledger.domain.engines import NoBill, compute_bill
 from hivematrix_ledger.domain.receipt import billing_answer, summary
-from hivematrix_ledger.services import Ledger, acceptance, bills, dashboard, no_bill
+from hivematrix_ledger.services import Ledger, acceptance, bills, corrections, dashboard, no_bill
 from hivematrix_ledger.services.acceptance import Asked, Result
 from hivematrix_ledger.services.bills import Shown
+from hivematrix_ledger.services.corrections import Corrected
 from hivematrix_ledger.services.imports import import_files
 
 REPLAY_LIMIT = 4 * 1024 * 1024
@@ -143,6 +145,20 @@ def accept_bills(body: schemas.AcceptPage) -> Response:
 
 
 @api.post(
+    "/api/bills/<account_number>/<period>/correct",
+    scope="ledger:accept",
+    responses={200: schemas.Corrected, 201: schemas.Corrected},
+    summary="Correct a sealed invoice: credit lines of it, or credit it and seal the month's bill anew",
+)
+def correct(path: BillPath, body: schemas.CorrectBody) -> Response:
+    lines = None if body.lines is None else tuple(body.lines)
+    order = Order(body.mode, body.reason, lines)
+    audit.about(f"{path.account_number} {path.period}", mode=body.mode, reason=body.reason)
+    asked = corrections.Asked(path.account_number, path.period, order, auth.caller().name)
+    return corrections.correct(_ledger(), asked, _corrected)
+
+
+@api.post(
     "/api/engine/replay",
     scope="ledger:read",
     max_body=REPLAY_LIMIT,
@@ -195,6 +211,10 @@ def _one_result(results: list[Result]) -> Response:
     words = {"sealed": "accepted and sealed", "already": "was accepted before"}[result.status]
     answer = {"success": True, "message": f"{result.invoice_number} {words}.", **result.as_json()}
     return json_answer(answer, 201 if result.status == "sealed" else 200)
+
+
+def _corrected(made: Corrected) -> Response:
+    return json_answer({"success": True, "message": made.message, **made.as_json()}, 201 if made.fresh else 200)
 
 
 def _all_results(results: list[Result]) -> Response:

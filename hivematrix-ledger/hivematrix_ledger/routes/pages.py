@@ -13,6 +13,8 @@ WORDS = {
     "ledger import": "imported files",
     "POST /api/bill/accept": "accepted a bill",
     "POST /api/bills/accept": "accepted bills",
+    "POST /api/bills/<account_number>/<period>/correct": "corrected an invoice",
+    "ledger correct": "corrected an invoice",
 }
 pages = Pages(__name__)
 

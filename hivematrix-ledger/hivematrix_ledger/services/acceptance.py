@@ -5,7 +5,6 @@ accounts. A bill is noted before it is sent and forgotten with its acceptance; w
 of the archive first, so that no hour and no prepaid hour of a sealed bill is given out again.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,16 +21,15 @@ from hivematrix_common.peers import PeerError
 from sqlalchemy.orm import Session
 
 from hivematrix_ledger import store
-from hivematrix_ledger.clients import Outgoing, Sealed
+from hivematrix_ledger.clients import Outgoing, Sealed, SealedMonth
 from hivematrix_ledger.domain.acceptance import Document, Settled
 from hivematrix_ledger.domain.differences import differences
 from hivematrix_ledger.domain.engines import Bill, NoBill
-from hivematrix_ledger.services import Ledger, bills, no_company
+from hivematrix_ledger.services import Ledger, bills, no_company, settling
 from hivematrix_ledger.store import acceptances, previews
 
 KEYS = "idempotency_keys"
 BAD_REQUEST = 400
-_log = logging.getLogger("hivematrix.ledger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +143,14 @@ class _Page:
         found = list(mine.values())
         for period in sorted({period for _, period in left} - {self.period}):
             found += self._sealed_of(period, [account for account, of in left if of == period]).values()
-        self._record([(Settled.of(bill.body), bill.receipt) for bill in found], left)
+        settling.settle(self.session, found, self.asked.by, self.asked.notes)
+        acceptances.forget_sent(self.session, left)
         self.session.commit()
         failpoint("accept-settled")
-        for account, sealed in mine.items():
-            self._take(account, sealed)
+        for account, month in mine.items():
+            self._take(account, month.invoice)
 
-    def _sealed_of(self, period: str, accounts: Sequence[str]) -> dict[str, Sealed]:
+    def _sealed_of(self, period: str, accounts: Sequence[str]) -> dict[str, SealedMonth]:
         return self.ledger.archive.sealed(period, accounts)
 
     def _computed(self) -> list[Outgoing]:
@@ -188,7 +187,8 @@ class _Page:
         finally:
             failpoint("accept-sealed")
             with stage("record"):
-                self._record(sealed, [(account, self.period) for account in self.results])
+                settling.accept(self.session, sealed, self.asked.by, self.asked.notes)
+                acceptances.forget_sent(self.session, [(account, self.period) for account in self.results])
             failpoint("accept-recorded")
         differing = self.rest
         if differing:
@@ -208,27 +208,17 @@ class _Page:
     def _take_differing(self, accounts: list[str]) -> None:
         """Others sealed these with other content meanwhile; theirs is what is accepted."""
         found = self._sealed_of(self.period, accounts)
-        kept = [(Settled.of(bill.body), bill.receipt) for bill in found.values()]
-        self._record(kept, [(account, self.period) for account in found])
-        for account, sealed in found.items():
-            self._take(account, sealed)
+        settling.settle(self.session, found.values(), self.asked.by, self.asked.notes)
+        acceptances.forget_sent(self.session, [(account, self.period) for account in found])
+        for account, month in found.items():
+            self._take(account, month.invoice)
         for account in self.rest:
             self._failed(account, Problem("already_accepted", "It is sealed with other content."), retryable=True)
 
     def _take(self, account: str, sealed: Sealed) -> None:
         if self._is_as_shown(account, sealed.receipt["body"], partial(_body, sealed)):
-            total = sealed.body["totals"]["total"]
-            self.results[account] = Result(account, "already", sealed.body["invoice_number"], total)
-
-    def _record(self, sealed: Sequence[tuple[Settled, Document]], done: Sequence[tuple[str, str]]) -> None:
-        """Insert the acceptances, and forget those noted as sent that are `done`."""
-        if sealed:
-            asked = self.asked
-            twice = acceptances.record(self.session, sealed, by=asked.by, notes=asked.notes, at=clock.now())
-            if twice:
-                _log.critical("entries are on two bills", extra={"alert": "billed_twice", "entries": twice})
-        if done:
-            acceptances.forget_sent(self.session, done)
+            total = sealed.body["totals"]["total"] if sealed.body else None
+            self.results[account] = Result(account, "already", sealed.number, total)
 
     def _is_as_shown(self, account: str, digest: str, body: Callable[[], dict[str, Any]]) -> bool:
         """Whether the bill is the one this person was shown; else what differs becomes its result."""
@@ -245,7 +235,7 @@ class _Page:
         self.results[account] = Result(account, "failed", reason=problem.detail, retryable=retryable, problem=problem)
 
     def _sealed_body(self, account: str) -> dict[str, Any]:
-        return self._sealed_of(self.period, [account])[account].body
+        return self._sealed_of(self.period, [account])[account].invoice.body
 
     def _told(self) -> dict[str, str | None]:
         return {"created_by": self.asked.by, "notes": self.asked.notes}

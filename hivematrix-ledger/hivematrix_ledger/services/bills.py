@@ -1,7 +1,7 @@
 """Bills as they are: the sealed one of an accepted month, else what the engine makes of today's facts."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from hivematrix_common.errors import Problem
 from hivematrix_common.metrics import stage
 
 from hivematrix_ledger import store
-from hivematrix_ledger.clients import Feed, Sealed
+from hivematrix_ledger.clients import Feed, Sealed, SealedMonth
 from hivematrix_ledger.domain.engines import Bill, NoBill, compute_bill
 from hivematrix_ledger.domain.engines.v1.months import index_of, month_of
 from hivematrix_ledger.domain.inputs import Candidates, Page, PlanBook, Rows, build_inputs, candidates
@@ -41,16 +41,18 @@ class Shown:
         return self.csv is None
 
 
-def compute(session: AnySession, ledger: Ledger, period: Period, feed: Feed) -> Iterator[Bill | NoBill]:
+def compute(
+    session: AnySession, ledger: Ledger, period: Period, feed: Feed, released: Collection[str] = ()
+) -> Iterator[Bill | NoBill]:
     """What the engine makes of each company of a feed page, in its order. The page is used up on the way, so that
-    not all of it is held at once.
+    not all of it is held at once. Entries that are `released` count as on no bill.
     """
     with stage("read"):
         rows = _rows(session, period, feed)
     found = [_candidates(ledger, period, facts, rows.accounts[facts["account_number"]]) for facts in feed.companies]
     uids = [entry["uid"] for one in found if isinstance(one, Candidates) for entry in one.entries]
     with stage("read"):
-        billed = set(uids) - inputs.read_unbilled(session, uids)
+        billed = set(uids) - inputs.read_unbilled(session, uids) - set(released)
     page = Page(PlanBook(feed.plans), ledger.defaults, rows.asset_overrides, rows.user_overrides, billed)
     found.reverse()
     feed.companies.reverse()
@@ -74,12 +76,23 @@ def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
         return Shown(orjson.loads(data), data, accepted.body_sha256, None)
     if own_account() is not None:
         raise Problem("not_found", f"There is no accepted bill for {period}.")
-    outcome = _computed(session, ledger, account, period)
+    outcome = computed(session, ledger, account, period)
     if isinstance(outcome, NoBill):
         return outcome
     previews.keep(session, account, str(period), digest=outcome.digest, body=outcome.data, now=clock.now())
     session.commit()
     return Shown(outcome.body, outcome.data, outcome.digest, outcome.csv)
+
+
+def computed(
+    session: AnySession, ledger: Ledger, account: str, period: Period, released: Collection[str] = ()
+) -> Bill | NoBill:
+    """What the engine makes of one company's facts now; Problem(not_found) when Codex does not know it."""
+    feed = ledger.codex.feed_of(period, [account])
+    if not feed.companies:
+        raise no_company(account)
+    [outcome] = compute(session, ledger, period, feed, released)
+    return outcome
 
 
 def is_accepted(account: str, period: Period) -> bool:
@@ -113,10 +126,16 @@ def settle(ledger: Ledger, period: Period, feed: Feed) -> list[Sealed | Bill | N
     accepted = list(acceptances.of_period(session, str(period), accounts))
     session.commit()
     found: dict[str, Sealed | Bill | NoBill] = {}
-    found |= ledger.archive.sealed(str(period), accepted) if accepted else {}
+    sealed = ledger.archive.sealed(str(period), accepted) if accepted else {}
+    found |= {account: _in_force(account, month) for account, month in sealed.items()}
     rest = Feed([facts for facts in feed.companies if facts["account_number"] not in found], feed.plans, None)
     found |= {outcome.account_number: outcome for outcome in compute(session, ledger, period, rest)}
     return [found[account] for account in accounts]
+
+
+def _in_force(account: str, month: SealedMonth) -> Sealed | NoBill:
+    invoice = month.invoice
+    return invoice if invoice.body else NoBill(account, "erased", f"{invoice.number} was erased")
 
 
 def _listed(outcome: Sealed | Bill | NoBill) -> dict[str, Any]:
@@ -133,14 +152,6 @@ def _document(outcome: Sealed | Bill | NoBill) -> bytes:
         return orjson.dumps(no_bill(outcome))
     # A parsed body keeps the order of its members, so these are its canonical bytes again.
     return outcome.data if isinstance(outcome, Bill) else orjson.dumps(outcome.body)
-
-
-def _computed(session: AnySession, ledger: Ledger, account: str, period: Period) -> Bill | NoBill:
-    feed = ledger.codex.feed_of(period, [account])
-    if not feed.companies:
-        raise no_company(account)
-    [outcome] = compute(session, ledger, period, feed)
-    return outcome
 
 
 def _rows(session: AnySession, period: Period, feed: Feed) -> inputs.PageRows:

@@ -26,6 +26,7 @@ OWN_BILLS = Table(
         Column("period", "Month"),
         Column("invoice_number", "Invoice"),
         Column("total", "Total", kind="number"),
+        Column("credited", "Credited", kind="number"),
         Column("currency", "Currency"),
     ),
 )
@@ -52,7 +53,8 @@ def unbilled(ledger: Ledger, period: Period, cursor: str) -> dict[str, Any]:
     """Of a page of Codex's companies those without a bill, each with the reason; computed from today's facts."""
     feed = ledger.codex.feed(period, cursor=cursor, limit=PAGE)
     names = {facts["account_number"]: facts["name"] for facts in feed.companies}
-    found = [outcome for outcome in bills.settle(ledger, period, feed) if isinstance(outcome, NoBill)]
+    outcomes = bills.settle(ledger, period, feed)
+    found = [one for one in outcomes if isinstance(one, NoBill) and one.status != "erased"]
     # What cannot be billed needs somebody; what is skipped was decided.
     found.sort(key=lambda outcome: (outcome.status != "unbillable", outcome.account_number))
     rows = [(names[outcome.account_number], outcome) for outcome in found]

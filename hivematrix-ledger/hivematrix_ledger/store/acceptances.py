@@ -13,7 +13,7 @@ from hivematrix_ledger.domain.acceptance import Document, Settled
 from . import listed
 
 _OF_PERIOD = text(
-    "SELECT account_number, invoice_number, body_sha256, total, currency FROM acceptances"
+    "SELECT account_number, invoice_number, body_sha256, total, currency FROM bills"
     " WHERE period = :period AND account_number IN (SELECT json_array_elements_text(:accounts))"
     " AND (CAST(:own AS text) IS NULL OR account_number = :own)"
 )
@@ -61,7 +61,7 @@ _RECORD_ENTRIES = text(
 
 
 def of_period(session: AnySession, period: str, accounts: Sequence[str]) -> dict[str, Row[Any]]:
-    """The period's accepted bills among `accounts`."""
+    """The period's accepted bills among `accounts`: of each the invoice in force."""
     rows = session.execute(_OF_PERIOD, {"period": period, "accounts": listed(accounts), "own": own_account()})
     return {row.account_number: row for row in rows}
 
@@ -91,8 +91,15 @@ def record(
     """
     rows = _json([bill.as_row(receipt) for bill, receipt in bills])
     session.execute(_RECORD, {"bills": rows, "accepted_by": by, "notes": notes, "accepted_at": at})
+    return hold(session, [bill for bill, _ in bills])
+
+
+def hold(session: AnySession, bills: Sequence[Settled]) -> int:
+    """Insert the entries of bills; returns how many of them another bill holds already."""
+    names = ("account_number", "period", "entries")
+    rows = _json([{name: getattr(bill, name) for name in names} for bill in bills])
     inserted: int = session.execute(_RECORD_ENTRIES, {"bills": rows}).rowcount  # type: ignore[attr-defined]
-    return sum(len(bill.entries) for bill, _ in bills) - inserted
+    return sum(len(bill.entries) for bill in bills) - inserted
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

@@ -14,7 +14,11 @@ from . import listed
 
 # One column a table, its rows as JSON in the engine's own spelling.
 _ROWS = text("""
-WITH page AS MATERIALIZED (SELECT json_array_elements_text(:accounts) AS account_number)
+WITH page AS MATERIALIZED (SELECT json_array_elements_text(:accounts) AS account_number),
+corrected AS (
+    SELECT DISTINCT ON (account_number, period) account_number, period, prepaid_monthly, prepaid_taken, prepaid_pool
+    FROM corrections JOIN page USING (account_number) ORDER BY account_number, period, revision DESC
+)
 SELECT
     (SELECT coalesce(json_agg(y), '[]')::text FROM (
         SELECT account_number, key, value, from_period, to_period
@@ -39,9 +43,11 @@ SELECT
         SELECT account_number, category, trim_scale(percent)::text AS percent
         FROM tax_rates JOIN page USING (account_number)) y) AS tax_rates,
     (SELECT coalesce(json_agg(y), '[]')::text FROM (
-        SELECT account_number, period, 'accepted' AS state, trim_scale(prepaid_monthly)::text AS monthly,
-            prepaid_taken AS taken, trim_scale(prepaid_pool)::text AS pool
-        FROM acceptances JOIN page USING (account_number)
+        SELECT account_number, period, 'accepted' AS state,
+            trim_scale(coalesce(c.prepaid_monthly, a.prepaid_monthly))::text AS monthly,
+            coalesce(c.prepaid_taken, a.prepaid_taken) AS taken,
+            trim_scale(coalesce(c.prepaid_pool, a.prepaid_pool))::text AS pool
+        FROM acceptances a JOIN page USING (account_number) LEFT JOIN corrected c USING (account_number, period)
         WHERE period <= :until AND (period >= :since OR period >= :rolled_since AND account_number IN (
             SELECT account_number FROM prepaid_hours WHERE rollover_months > 0))) y) AS accepted,
     (SELECT coalesce(json_agg(y), '[]')::text FROM (

@@ -9,11 +9,13 @@ from sqlalchemy.sql.selectable import TextualSelect
 
 _NEWEST = text("SELECT max(period) FROM acceptances")
 _MONTHS = text(
-    "SELECT period, currency, count(*) AS bills, sum(total) AS total, max(accepted_at) AS accepted_at"
-    " FROM acceptances WHERE period >= :since GROUP BY period, currency ORDER BY period DESC, bills DESC, currency"
+    "SELECT period, b.currency, count(*) AS bills, sum(b.total + b.credited) AS total,"
+    " max(a.accepted_at) AS accepted_at"
+    " FROM bills b JOIN acceptances a USING (account_number, period) WHERE period >= :since"
+    " GROUP BY period, b.currency ORDER BY period DESC, bills DESC, b.currency"
 )
 _ON_THEIR_WAY = text("SELECT count(*) FROM sealing")
-_OWN = text("SELECT invoice_number, period, total, currency FROM acceptances WHERE account_number = :own")
+_OWN = text("SELECT invoice_number, period, total, credited, currency FROM bills WHERE account_number = :own")
 
 
 def newest_period(session: AnySession) -> str | None:
@@ -22,7 +24,7 @@ def newest_period(session: AnySession) -> str | None:
 
 
 def months(session: AnySession, since: str) -> Sequence[Row[Any]]:
-    """Accepted bills by month and currency, newest month first."""
+    """Accepted bills by month and currency, newest month first; `total` is what is left after credits."""
     return session.execute(_MONTHS, {"since": since}).all()
 
 
@@ -33,5 +35,5 @@ def on_their_way(session: AnySession) -> int:
 
 def own_bills() -> TextualSelect:
     """The accepted bills of the client who asks."""
-    columns = {"invoice_number": Text, "period": Text, "total": Numeric, "currency": Text}
+    columns = {"invoice_number": Text, "period": Text, "total": Numeric, "credited": Numeric, "currency": Text}
     return _OWN.bindparams(own=own_account()).columns(**columns)

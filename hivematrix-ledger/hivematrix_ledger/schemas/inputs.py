@@ -1,115 +1,12 @@
-"""Ledger's requests and answers: the source of its OpenAPI description."""
+"""What an engine is given, checked member by member: the engine itself takes it on trust."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from hivematrix_common.schemas import NO_NUL, Account, Model, Month, PageQuery, PeriodText, Year, spelled
-from pydantic import ConfigDict, Field, RootModel
+from hivematrix_common.schemas import Account, Model, Month, spelled
+from pydantic import ConfigDict, Field, model_validator
 
-from hivematrix_ledger.domain.engines import CURRENT, ENGINES
-
-PAGE = 500
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 Digest = Annotated[str, spelled(DIGEST, "sha256: and 64 hexadecimal digits")]
-Notes = Annotated[str, Field(max_length=4000, pattern=NO_NUL)]
-
-
-class Document(RootModel[dict[str, Any]]):
-    """A JSON document: a bill's body (archive-format §1), or why a company has none."""
-
-
-class BillsQuery(PageQuery):
-    period: PeriodText
-    limit: int = Field(PAGE, ge=1, le=1000)
-
-
-class DashboardQuery(PageQuery):
-    year: Year
-    month: Month
-    limit: int = Field(PAGE, ge=1, le=1000)
-
-
-class AcceptBody(Model):
-    account_number: Account
-    year: Year
-    month: Month
-    notes: Notes | None = None
-    digest: Digest | None = Field(None, description="of the bill that was shown; another one is refused")
-
-
-class AcceptPage(Model):
-    period: PeriodText
-    accounts: list[Account] | None = Field(None, max_length=PAGE, description="all companies when it is missing")
-    digests: dict[Account, Digest] = Field(default_factory=dict)
-    notes: Notes | None = None
-
-
-class Accepted(Model):
-    model_config = ConfigDict(extra="allow")
-    success: bool
-    message: str
-    invoice_number: str
-
-
-class CheckArchived(Model):
-    invoice_number: str
-    is_archived: bool
-
-
-class Summary(Model):
-    invoice_number: str
-    company_name: str
-    total_amount: str
-    user_count: int
-    asset_count: int
-    line_item_count: int
-    has_backup_charges: bool
-    has_hourly_charges: bool
-    total_lines: int
-    is_archived: bool
-
-
-class DashboardRow(Model):
-    """One company; without a bill `status` and `reason` say why, and the amounts are null."""
-
-    account_number: str
-    name: str
-    billing_plan: str | None
-    support_level: str | None
-    contract_term_length: str | None
-    contract_end_date: str | None
-    status: Literal["billable", "accepted", "unbillable", "skipped"]
-    reason: str | None
-    total_bill: str | None
-    currency: str
-    workstations: int | None
-    servers: int | None
-    vms: int | None
-    users: int | None
-    backup: str | None = Field(description="TB")
-    hours: str = Field(description="worked this year, to the month's end")
-
-
-class Dashboard(Model):
-    billing_period: str
-    companies: list[DashboardRow]
-    next: str | None
-
-
-class Plan(Model):
-    id: str
-    billing_plan: str
-    term_length: str
-    support_level: str | None
-    per_user_cost: str | None
-    per_workstation_cost: str | None
-    per_server_cost: str | None
-
-
-class PlanList(RootModel[list[Plan]]):
-    pass
-
-
-# What the engine is given, checked member by member: the engine itself takes it on trust.
 
 _Decimal = Annotated[str, spelled(r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$", "a decimal such as 12.50")]
 _Hours = Annotated[str, spelled(r"^[0-9]{1,15}(\.[0-9]{1,4})?$", "a decimal such as 1.5, 0 or more")]
@@ -276,8 +173,83 @@ class InputOpenMonth(_Strict):
     state: Literal["open"]
 
 
+class InputCorrects(_Strict):
+    invoice_number: str
+    body: Digest
+
+
+class InputCorrection(_Strict):
+    invoice_number: str
+    corrects: InputCorrects
+    mode: Literal["credit", "replace"]
+    reason: str
+
+
+class InputWhy(_Strict):
+    model_config = ConfigDict(strict=True, extra="allow")
+    records: int
+    dates: dict[str, Any]
+    rate: str
+    rate_name: str | None
+    basis: dict[str, Any] | None
+
+
+class InputOriginalLine(_Strict):
+    model_config = ConfigDict(strict=True, extra="allow")
+    kind: Literal["user", "asset", "backup", "hours", "item", "tax"]
+    description: str
+    quantity: _Decimal
+    rate: _Decimal
+    amount: _Decimal
+    why: InputWhy
+
+
+class InputOriginal(_Strict):
+    model_config = ConfigDict(strict=True, extra="allow")
+    format: str
+    account_number: Account
+    invoice_number: str
+    company_name: str
+    period: _Month
+    currency: _Currency
+    invoice_date: _Day
+    due_date: _Day
+    billing_plan: str | None
+    contract_term: str | None
+    plan_version: _Day
+    support_level: str | None
+    features: list[dict[str, Any]]
+    lines: list[InputOriginalLine]
+
+
+class InputCredited(_Strict):
+    line: Annotated[int, Field(ge=0)]
+    amount: _Decimal
+
+
+class CreditInputs(_Strict):
+    """What a credit note is made of (domain/engines/v2/README.md)."""
+
+    format: Literal["hivematrix.credit/1"]
+    correction: InputCorrection
+    original: InputOriginal
+    lines: list[Annotated[int, Field(ge=0)]]
+    credited: list[InputCredited]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        count = len(self.original.lines)
+        for at in [*self.lines, *(row.line for row in self.credited)]:
+            if at >= count:
+                raise ValueError(f"the original has {count} lines, counted from 0; got {at}")
+        for line in self.original.lines:
+            if line.kind == "tax" and not isinstance((line.why.basis or {}).get("kinds"), dict):
+                raise ValueError("original.lines: a tax line says in why.basis.kinds what it is on")
+        return self
+
+
 class Inputs(_Strict):
-    """What an engine is given (domain/engines/v1/README.md)."""
+    """What an engine is given (domain/engines/v1/README.md); with `correction` a replacement is made of it."""
 
     format: Literal["hivematrix.inputs/1"]
     period: _Month
@@ -295,8 +267,4 @@ class Inputs(_Strict):
     tax_rates: list[InputTaxRate]
     entries: list[InputEntry]
     months: list[Annotated[InputAcceptedMonth | InputOpenMonth, Field(discriminator="state")]]
-
-
-class Replay(Model):
-    engine: int = Field(CURRENT, description=f"one of {', '.join(map(str, ENGINES))}")
-    inputs: Inputs
+    correction: InputCorrection | None = None

@@ -1,0 +1,123 @@
+"""Erasure of personal data from a sealed bill, when law demands it: a deliberate act, written into the log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from hivematrix_common import audit
+from hivematrix_common.database import AnySession
+from hivematrix_common.domain.canonical import digest
+from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.errors import Problem
+from hivematrix_common.failpoints import failpoint
+from sqlalchemy import Connection
+
+from hivematrix_archive.domain.erasure import FORMAT, Erased, erasure_document, read_erasure
+from hivematrix_archive.domain.seal import Leaf
+from hivematrix_archive.services import log
+from hivematrix_archive.services.acts import Act, seal_act
+from hivematrix_archive.services.reading import no_invoice
+from hivematrix_archive.store import corrections
+from hivematrix_archive.store import erasure as store
+from hivematrix_archive.store import sealing as sealing_store
+from hivematrix_archive.store.erasure import Place
+from hivematrix_archive.store.outside import Outside
+
+_ERASURES = frozenset({FORMAT})
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was erased; `related` are the documents that correct it or that it corrects, which say the same names.
+
+    `entry` is None when it was erased before.
+    """
+
+    invoice: str
+    digest: str
+    entry: int | None
+    related: Sequence[str]
+
+
+def erase(session: AnySession, outside: Outside, invoice: str, reason: str, who: str) -> Done:
+    """Empty a bill and seal an erasure entry, in one transaction of the owner. Safe to repeat."""
+    with outside.growing():
+        sealing_store.lock_log(session)
+        found = store.sealed(session, invoice)
+        if found is None:
+            raise no_invoice(invoice)
+        place = Place(found.log_index, found.billing_year, found.company_account_number)
+        related = _related(session, place.account, invoice, found.corrects)
+        if not found.body:
+            return Done(invoice, found.body_sha256, None, related)
+        body = _sound_body(invoice, bytes(found.body), found.body_sha256)
+        signer = log.signer_now(session, outside)
+        tip, edge = log.sound_edge(session, outside, signer)
+        document = erasure_document(place.index, body, found.created_by or "", reason)
+        note = seal_act(session, signer, (tip, edge), Act(FORMAT, document, who))
+        failpoint("erase-sealed")
+        store.empty(session, place)
+        _tell(session, who, invoice, entry=tip.size, reason=reason)
+        failpoint("erase-emptied")
+        session.commit()
+        failpoint("erase-committed")
+        outside.keep([note])
+        return Done(invoice, found.body_sha256, tip.size, related)
+
+
+def _sound_body(invoice: str, data: bytes, sealed: str) -> dict[str, Any]:
+    if digest(data) != sealed:
+        raise Problem(
+            "conflict", f"{invoice} is not what was sealed; run: hivematrix-archive verify. Nothing is erased."
+        )
+    body: dict[str, Any] = orjson.loads(data)
+    return body
+
+
+def _related(session: AnySession, account: str, invoice: str, corrects: str | None) -> list[str]:
+    rows = corrections.correcting(session, account, [invoice])
+    return [*([corrects] if corrects else []), *(row.invoice_number for row in rows)]
+
+
+def _tell(session: AnySession, who: str, invoice: str, **details: audit.Detail) -> None:
+    entry = audit.Entry(
+        service="archive", action="erase", actor=who, actor_kind="command", target=invoice, details=details
+    )
+    audit.record(session.connection(), entry)
+
+
+class Erasures:
+    """The erasures of the log as `verify` meets them: an empty body holds only with its erasure entry."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._said: dict[int, Erased] = {}
+        self._entries: dict[int, int] = {}
+        for index, leaf, document in store.acts(connection):
+            try:
+                if Leaf.parse(leaf, known=_ERASURES).body == digest(document):
+                    said = read_erasure(document)
+                    self._said[said.entry], self._entries[index] = said, said.entry
+            except DomainError:
+                continue  # another kind of entry, or one that is found bad itself
+        self._met: set[int] = set()
+
+    @property
+    def count(self) -> int:
+        """How many bills were found empty, as an entry says."""
+        return len(self._met)
+
+    def meet(self, index: int) -> Erased:
+        """What is kept of the bill of entry `index`, whose body is empty."""
+        if index not in self._said:
+            raise DomainError("body", "it is empty, and no erasure entry says that it may be")
+        self._met.add(index)
+        return self._said[index]
+
+    def check(self, index: int) -> None:
+        """The erasure entry `index` was carried out."""
+        erased = self._entries.get(index)
+        if erased is None:
+            raise DomainError("erasure", "its document does not say what was erased")
+        if erased not in self._met:
+            raise DomainError("erasure", f"it says that entry {erased} was erased, which is not empty")

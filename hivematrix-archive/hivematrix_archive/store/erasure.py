@@ -1,0 +1,58 @@
+"""Emptying a sealed bill, which the owner alone can do: for the moment it takes, the triggers that refuse are off."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hivematrix_common.database import AnySession
+from sqlalchemy import Connection, Row, select, text
+
+from hivematrix_archive.models import bodies, documents, entries, snapshots
+
+_TABLES = ("billing_snapshots", "snapshot_line_items", "archive_data.bodies")
+_EMPTY = (
+    text("UPDATE billing_snapshots SET company_name = '', notes = NULL WHERE id = :index + 1 AND billing_year = :year"),
+    text("UPDATE snapshot_line_items SET item_name = '', description = '' WHERE snapshot_id = :index + 1"),
+    text(
+        "UPDATE archive_data.bodies SET body = '', csv = '', meta = ''"
+        " WHERE billing_year = :year AND log_index = :index"
+    ),
+)
+_FORGET = text("SELECT archive_search.refill(:account)")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sealed bill lies."""
+
+    index: int
+    year: int
+    account: str
+
+
+def sealed(session: AnySession, invoice: str) -> Row[Any] | None:
+    """Place, digest, maker and body of a sealed bill."""
+    names = ("log_index", "billing_year", "company_account_number", "body_sha256", "created_by", "corrects")
+    same = (snapshots.c.billing_year == bodies.c.billing_year) & (snapshots.c.log_index == bodies.c.log_index)
+    query = select(*(snapshots.c[name] for name in names), bodies.c.body).join(bodies, same)
+    return session.execute(query.where(snapshots.c.invoice_number == invoice)).one_or_none()
+
+
+def acts(connection: Connection) -> list[tuple[int, bytes, bytes]]:
+    """Index, leaf data and document of every entry that seals no bill."""
+    same = entries.c.index == documents.c.index
+    query = select(documents.c.index, entries.c.leaf, documents.c.body).join(entries, same).order_by(documents.c.index)
+    return [(row.index, bytes(row.leaf), bytes(row.body)) for row in connection.execute(query)]
+
+
+def empty(session: AnySession, place: Place) -> None:
+    """Take body, CSV, names and notes away, out of the search too; digests and amounts stay."""
+    _switch(session, "DISABLE")
+    for statement in _EMPTY:
+        session.execute(statement, {"index": place.index, "year": place.year})
+    _switch(session, "ENABLE")
+    session.execute(_FORGET, {"account": place.account})
+
+
+def _switch(session: AnySession, how: str) -> None:
+    for table in _TABLES:
+        session.execute(text(f"ALTER TABLE {table} {how} TRIGGER never_changed"))

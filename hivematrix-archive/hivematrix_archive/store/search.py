@@ -1,0 +1,252 @@
+"""Search: pages of sealed bills in an order, all of them, and how many there are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from hivematrix_common.database import AnySession, only_own
+from hivematrix_common.domain.money import CURRENCIES, minor_digits
+from hivematrix_common.domain.period import Period
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    case,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+)
+
+from hivematrix_archive.domain.filter import Filter, Sort
+from hivematrix_archive.models import checkpoints, filled, line_items, months, snapshots
+from hivematrix_archive.store.naming import Columns, Leading, bears, holds, leading, words
+
+COUNTED = 10_000
+# Where a word is in many names, NEAR times as many bills as are wanted are looked at themselves before all are found by
+# name; and the bills of SOME names are mostly enough to count COUNTED.
+NEAR, SOME, CHUNK = 5, 20_000, 1000
+_ROW = (
+    *("id", "company_account_number", "company_name", "invoice_number", "billing_year", "billing_month"),
+    *("invoice_date", "archived_at", "billing_plan", "currency", "kind", "total_amount", "user_count", "asset_count"),
+)
+_ORDERS = {"sealed": ("id",), "period": ("billing_year", "billing_month", "id"), "total": ("total_amount", "id")}
+_DIGITS = {currency: digits for currency in sorted(CURRENCIES) if (digits := minor_digits(currency)) != 2}  # noqa: PLR2004
+Place = tuple[Any, ...]
+
+
+class Search:
+    """One search: what it asks for, and the word that leads to it, looked up once."""
+
+    def __init__(self, session: AnySession, wanted: Filter) -> None:
+        self._session, self.wanted = session, wanted
+        self._leading = leading(session, wanted)
+
+    def page(self, sort: Sort, limit: int, *, offset: int = 0, beyond: Place | None = None) -> Sequence[Row[Any]]:
+        """At most `limit` bills in that order; those after `beyond` (a `place`) alone."""
+        return self._fetch(sort, limit, offset, beyond, lambda query: query)
+
+    def documents(
+        self, sort: Sort, limit: int, *, offset: int = 0, beyond: Place | None = None
+    ) -> Sequence[Row[tuple[int, str]]]:
+        """As `page`: ids, and the bills as JSON that the server made."""
+
+        def shape(query: Select[Any]) -> Select[Any]:
+            bills = query.subquery("bills").c
+            order = _falling(_order(bills, self.wanted, sort), sort)
+            return select(bills.id, _document(bills).label("document")).order_by(*order)
+
+        return self._fetch(sort, limit, offset, beyond, shape)
+
+    def _fetch(
+        self, sort: Sort, limit: int, offset: int, beyond: Place | None, shape: Callable[[Select[Any]], Select[Any]]
+    ) -> Sequence[Row[Any]]:
+        if self._leading and self._leading.ranges is None:
+            near = _near(self.wanted, sort, limit + offset, beyond).limit(limit).offset(offset)
+            rows = self._session.execute(shape(near)).all()
+            if len(rows) == limit:
+                return rows
+        found = _found(self.wanted, sort, self._leading, most=limit + offset, beyond=beyond)
+        return self._session.execute(shape(found.limit(limit).offset(offset))).all()
+
+    def every(self, sort: Sort) -> Iterator[Row[Any]]:
+        """All that fits, in that order, read from the server while it is asked for."""
+        query = _found(self.wanted, sort, self._leading)
+        yield from self._session.execute(query, execution_options={"yield_per": CHUNK})
+
+    def count(self) -> tuple[int, bool]:
+        """How many there are, and whether that is exact: above 10,000 it is for no filter, months or an account."""
+        if not self.wanted.asked:
+            newest = select(checkpoints.c.snapshots).order_by(checkpoints.c.id.desc()).limit(1)
+            return self._session.execute(newest).scalar_one_or_none() or 0, True
+        if self.wanted.months_only:
+            return _count_months(self._session, self.wanted), True
+        if self.wanted.one_account:
+            return self._number(None, None), True
+        many = self._leading and self._leading.ranges is None
+        found = self._number(COUNTED + 1, SOME) if many else 0
+        if found <= COUNTED:
+            found = self._number(COUNTED + 1, None)
+        return (found, True) if found <= COUNTED else (COUNTED, False)
+
+    def _number(self, most: int | None, names: int | None) -> int:
+        bills = _found(self.wanted, None, self._leading, names=names).limit(most).subquery()
+        return int(self._session.execute(select(func.count()).select_from(bills)).scalar_one())
+
+
+def place(session: AnySession, wanted: Filter, sort: Sort, snapshot: int) -> Place | None:
+    """Where a bill stands in that order; None when the caller may see no such bill."""
+    query = select(*_order(snapshots.c, wanted, sort)).where(snapshots.c.id == snapshot)
+    row = session.execute(query.where(only_own(snapshots.c.company_account_number))).one_or_none()
+    return tuple(row) if row else None
+
+
+def _found(
+    wanted: Filter,
+    sort: Sort | None,
+    leading: Leading | None,
+    *,
+    most: int | None = None,
+    beyond: Place | None = None,
+    names: int | None = None,
+) -> Select[Any]:
+    """The bills that fit, in order (their ids alone without one); through the leading word's names, all or some."""
+    bill = snapshots.c
+    query = _plain(wanted, sort, beyond)
+    if leading is None:
+        return query
+    borne = leading.bills(names)
+    query = query.where(
+        bill.company_account_number == borne.c.account_number,
+        bill.id >= borne.c.low,
+        bill.id < borne.c.high,
+        *(bears(bill, word) for word in words(wanted) if word != leading.word),
+    )
+    if leading.ranges is None:
+        return query
+    # One range after the other, each by the account's index.
+    of_range = query.correlate(borne).limit(most).lateral("bill")
+    ordered = select(of_range).select_from(borne.join(of_range, true()))
+    return ordered.order_by(*_falling(_order(of_range.c, wanted, sort), sort)) if sort else ordered
+
+
+def _near(wanted: Filter, sort: Sort, most: int, beyond: Place | None) -> Select[Any]:
+    """Those that fit among the next bills in that order."""
+    nearest = _plain(wanted, sort, beyond).limit(most * NEAR).subquery("nearest")
+    fitting = select(nearest).where(*(bears(nearest.c, word) for word in words(wanted)))
+    return fitting.order_by(*_falling(_order(nearest.c, wanted, sort), sort))
+
+
+def _plain(wanted: Filter, sort: Sort | None, beyond: Place | None) -> Select[Any]:
+    """Every condition but those of words."""
+    if sort is None:
+        return select(snapshots.c.id).where(*_conditions(wanted))
+    query = select(*(snapshots.c[name] for name in _ROW)).where(*_conditions(wanted))
+    order = _order(snapshots.c, wanted, sort)
+    if beyond is not None:
+        query = query.where(tuple_(*order) < beyond if sort.startswith("-") else tuple_(*order) > beyond)
+    return query.order_by(*_falling(order, sort))
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    bill = snapshots.c
+    conditions: dict[str, Callable[[Any], ColumnElement[bool]]] = {
+        "account_number": lambda value: bill.company_account_number == value,
+        "since": lambda value: bill.archived_at >= value,
+        "before": lambda value: bill.archived_at < value,
+        "min_total": lambda value: bill.total_amount >= value,
+        "max_total": lambda value: bill.total_amount <= value,
+        "plan": lambda value: bill.billing_plan == value,
+        "kind": lambda value: bill.kind == value,
+    }
+    asked = [condition(getattr(wanted, name)) for name, condition in conditions.items() if name in wanted.asked]
+    return [*asked, *_of_months(bill, wanted), only_own(bill.company_account_number)]
+
+
+def _of_months(bill: Columns, wanted: Filter) -> list[ColumnElement[bool]]:
+    month = tuple_(bill.billing_year, bill.billing_month)
+    conditions: dict[str, Callable[[Any], ColumnElement[bool]]] = {
+        "year": lambda value: bill.billing_year == value,
+        "month": lambda value: bill.billing_month == value,
+        "from_period": lambda value: month >= (value.year, value.month),
+        "to_period": lambda value: month <= (value.year, value.month),
+    }
+    return [condition(getattr(wanted, name)) for name, condition in conditions.items() if name in wanted.asked]
+
+
+def _order(bill: Columns, wanted: Filter, sort: Sort) -> list[ColumnElement[Any]]:
+    """Ids rise as bills are sealed. Days have an index of their own, for clocks go wrong; it gives that order too."""
+    names = _ORDERS[sort.removeprefix("-")]
+    if names == ("id",) and wanted.asked & {"since", "before"}:
+        names = ("archived_at", "id")
+    return [bill[name] for name in names]
+
+
+def _document(bill: Columns) -> ColumnElement[str]:
+    digits = case(_DIGITS, value=bill.currency, else_=2)
+    instant = func.to_char(func.timezone("UTC", bill.archived_at), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+    told = {"archived_at": instant, "total_amount": cast(func.round(bill.total_amount, digits), Text)}
+    members = ((literal_column(f"'{name}'"), told.get(name, bill[name])) for name in _ROW)
+    return cast(func.json_build_object(*chain.from_iterable(members)), Text)
+
+
+def _falling(order: list[ColumnElement[Any]], sort: Sort) -> list[ColumnElement[Any]]:
+    return [column.desc() for column in order] if sort.startswith("-") else order
+
+
+def _count_months(session: AnySession, wanted: Filter) -> int:
+    """The bills of months as they were counted, and those after them."""
+    documents = cast(func.coalesce(func.sum(months.c.documents), 0), BigInteger)
+    counted = select(documents).where(*_of_months(months.c, wanted)).scalar_subquery()
+    number, upto = session.execute(select(counted, filled.c.upto)).one()
+    after = select(func.count()).where(snapshots.c.id > upto, *_of_months(snapshots.c, wanted))
+    return int(number + session.execute(after).scalar_one())
+
+
+def lines_with(session: AnySession, ids: Sequence[int], part: str) -> dict[int, Row[Any]]:
+    """Of each of these bills the first line that bears `part`, how many do, and what they come to."""
+    line = line_items.c
+    of_bill = {"partition_by": line.snapshot_id}
+    columns = (
+        *(line.snapshot_id, line.description),
+        func.count().over(**of_bill).label("lines"),
+        func.sum(line.amount).over(**of_bill).label("amount"),
+    )
+    bearing = or_(holds(line.description, part), holds(line.item_name, part))
+    query = select(*columns).distinct(line.snapshot_id).where(line.snapshot_id.in_(ids), bearing)
+    return {row.snapshot_id: row for row in session.execute(query.order_by(line.snapshot_id, line.id))}
+
+
+def close_names(session: AnySession, text: str, account: str | None, most: int = 3) -> list[str]:
+    """Names on lines that are spelled much alike, the closest first."""
+    found = func.archive_search.close_names(text, account, most).table_valued("name")
+    return list(session.execute(select(found.c.name)).scalars())
+
+
+def span(session: AnySession) -> tuple[Period, Period] | None:
+    """The first and the last month of which a bill is sealed."""
+    month = (snapshots.c.billing_year, snapshots.c.billing_month)
+    query = select(*month).where(only_own(snapshots.c.company_account_number)).limit(1)
+    first = session.execute(query.order_by(*month)).one_or_none()
+    last = session.execute(query.order_by(*(column.desc() for column in month))).one_or_none()
+    return (Period(*first), Period(*last)) if first and last else None
+
+
+def plans(session: AnySession) -> list[str]:
+    """The plans of sealed bills, by name; each is one step in an index, however many bills have it."""
+    plan, own = snapshots.c.billing_plan, only_own(snapshots.c.company_account_number)
+    step = select(func.min(plan).label("plan")).where(own).cte("step", recursive=True)
+    following = select(func.min(plan)).where(plan > step.c.plan, own).correlate(step).scalar_subquery()
+    step = step.union_all(select(following).where(step.c.plan.is_not(None)))
+    return list(session.execute(select(step.c.plan).where(step.c.plan.is_not(None))).scalars())
+
+
+def fill(session: AnySession, most: int) -> int:
+    """Let the search's names know the next `most` bills at most; how many it took. Nothing is kept before a commit."""
+    taken: int = session.execute(select(func.archive_search.fill(most))).scalar_one()
+    return taken

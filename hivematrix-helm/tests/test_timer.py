@@ -1,0 +1,124 @@
+"""Without systemd Helm does the timer's work; with it, never."""
+
+import logging
+import os
+import signal
+import threading
+from dataclasses import replace
+
+import pytest
+from hivematrix_helm.config import HelmSettings, Timer
+from hivematrix_helm.services import background, timer
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """machine(systemd=..., unit=...): what the machine has."""
+
+    def has(*, systemd, unit):
+        booted, units = tmp_path / "run", tmp_path / "units"
+        units.mkdir()
+        if systemd:
+            booted.mkdir()
+        if unit:
+            (units / "archive-snapshot.timer").touch()
+        monkeypatch.setattr(timer, "BOOTED", booted)
+        monkeypatch.setattr(timer, "UNIT_FOLDERS", (tmp_path / "none", units))
+
+    return has
+
+
+@pytest.mark.parametrize(
+    ("by", "systemd", "unit", "ours"),
+    [
+        ("auto", False, False, True),  # a container, a laptop
+        ("auto", True, False, True),  # systemd runs, the units are not installed
+        ("auto", False, True, True),  # the units lie there, no systemd reads them
+        ("auto", True, True, False),
+        ("helm", True, True, True),
+        ("systemd", False, False, False),
+    ],
+)
+def test_one_of_both_does_it(machine, by, systemd, unit, ours):
+    machine(systemd=systemd, unit=unit)
+    assert timer.is_ours(replace(HelmSettings(), timer=Timer(by=by))) is ours
+
+
+def test_another_word_is_no_configuration(helm):
+    from hivematrix_common.conffile import set_section
+    from hivematrix_common.config import ConfigError
+
+    set_section(helm.settings.conf, "timer", {"by": "cron"})
+    with pytest.raises(ConfigError, match=r"\[timer\] by: expected one of auto, helm, systemd, got 'cron'"):
+        HelmSettings.load(helm.settings.home, environ={}, folder=helm.settings.home)
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """command(shell): what runs in place of the archive's command."""
+
+    def runs(shell):
+        monkeypatch.setattr(
+            timer.processes, "command", lambda *asked: ["sh", "-c", shell.format(asked=" ".join(asked))]
+        )
+
+    return runs
+
+
+def told(caplog):
+    return [(record.levelname, record.exit_code, record.said) for record in caplog.records if hasattr(record, "said")]
+
+
+def test_the_run_is_the_timers_own_command_for_this_home(command, home, caplog):
+    caplog.set_level(logging.INFO)
+    command("echo {asked} $HIVEMATRIX_HOME; exit 3")
+    assert timer.run(home, threading.Event()) == 3
+    assert told(caplog) == [("ERROR", 3, f"archive snapshot {home}")]
+    assert caplog.records[-1].alert == "schedule_failed"
+
+
+def test_an_hour_in_which_nothing_is_due_is_no_news(command, home, caplog):
+    caplog.set_level(logging.INFO)
+    command("echo nothing due >&2")
+    assert timer.run(home, threading.Event()) == 0
+    assert told(caplog) == []
+
+
+def test_a_run_that_meets_another_is_no_alert(command, home, caplog):
+    caplog.set_level(logging.INFO)
+    command("echo another run holds the lock; exit 75")
+    assert timer.run(home, threading.Event()) == 75
+    assert told(caplog) == [("INFO", 75, "another run holds the lock")]
+
+
+def test_a_run_ends_with_the_service(command, home, tmp_path):
+    command(f"echo $$ > {tmp_path}/pid; exec sleep 60")
+    draining = threading.Event()
+    draining.set()
+    assert timer.run(home, draining) == -signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_it_is_asked_before_every_run_whose_work_it_is(helm, monkeypatch):
+    runs = []
+    monkeypatch.setattr(background.timer, "run", lambda home, _draining: runs.append(home))
+    seal = background._sealing(helm.app, helm.settings)
+    monkeypatch.setattr(background.timer, "systemd_does_it", lambda: True)
+    seal()
+    monkeypatch.setattr(background.timer, "systemd_does_it", lambda: False)
+    seal()
+    assert runs == [helm.settings.home]
+
+
+def test_it_fires_each_hour_and_once_when_the_services_have_come_up(helm, monkeypatch):
+    monkeypatch.setattr(background.timer, "run", lambda *_: 0)
+    monkeypatch.setattr(background.witness, "look", lambda *_: None)
+    scheduler = background.start(helm.app, helm.settings)
+    try:
+        triggers = [str(job.trigger).partition("[")[0] for job in scheduler.get_jobs() if job.executor == "timer"]
+        assert sorted(triggers) == ["cron", "date"]
+        hourly = next(job for job in scheduler.get_jobs() if str(job.trigger).startswith("cron"))
+        assert str(hourly.trigger) == "cron[minute='0']"
+    finally:
+        scheduler.shutdown()

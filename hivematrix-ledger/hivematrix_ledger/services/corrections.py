@@ -1,0 +1,168 @@
+"""Correcting a sealed invoice: credit notes and replacements, sealed beside it, never an edit.
+
+Each step can be repeated and interrupted anywhere, as in acceptance: what is sealed is asked of the archive first and
+recorded from the sealed bodies, so that a correction whose end nobody saw is found, and not made twice.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response
+from hivematrix_common import audit, clock, idempotency
+from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.period import Period
+from hivematrix_common.errors import Problem, from_domain
+from hivematrix_common.failpoints import failpoint
+from sqlalchemy.orm import Session
+
+from hivematrix_ledger import store
+from hivematrix_ledger.clients import Outgoing, Sealed, SealedMonth
+from hivematrix_ledger.domain import corrections as domain
+from hivematrix_ledger.domain.corrections import ExceededError, Order, Standing
+from hivematrix_ledger.domain.engines import CORRECTIONS, Bill, NoBill, compute_bill
+from hivematrix_ledger.services import Ledger, bills, settling
+from hivematrix_ledger.services.acceptance import KEYS
+from hivematrix_ledger.store import acceptances
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who corrects which month, and how."""
+
+    account: str
+    period: Period
+    order: Order
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """The documents that were sealed, oldest first; not `fresh` when an interrupted request had sealed them."""
+
+    corrects: str
+    documents: list[Sealed]
+    fresh: bool = True
+
+    @property
+    def message(self) -> str:
+        words = [
+            f"{'credited by' if one.body['kind'] == 'credit_note' else 'replaced by'} {one.number}"
+            for one in self.documents
+        ]
+        return f"{self.corrects} is {' and '.join(words)}."
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "corrects": self.corrects,
+            "invoice_number": self.documents[-1].number,
+            "documents": [_told(one) for one in self.documents],
+        }
+
+
+def correct(ledger: Ledger, asked: Asked, respond: Callable[[Corrected], Response]) -> Response:
+    """Correct the invoice in force; `respond` makes the answer that the request's idempotency key keeps."""
+    with store.exclusive([asked.account]) as session:
+        keyed = idempotency.claim(session, KEYS)
+        if isinstance(keyed, Response):
+            return keyed
+        answer = respond(_correct(session, ledger, asked))
+        idempotency.store(session, keyed, answer)
+        failpoint("correct-answer-stored")
+        session.commit()
+        failpoint("correct-committed")
+    return answer
+
+
+def correct_by_command(ledger: Ledger, asked: Asked) -> Corrected:
+    """The same without a request around it."""
+    with store.exclusive([asked.account]) as session:
+        made = _correct(session, ledger, asked)
+        audit.done(session, "ledger correct", f"{asked.account} {asked.period}", mode=asked.order.mode)
+        session.commit()
+    return made
+
+
+def _correct(session: Session, ledger: Ledger, asked: Asked) -> Corrected:
+    """The caller commits what was recorded last."""
+    month = _sealed_month(ledger, asked)
+    failpoint("correct-asked")
+    unknown = settling.settle(session, [month], asked.by)
+    session.commit()
+    settling.settle_left(session, ledger, [asked.account], asked.by)
+    failpoint("correct-settled")
+    if unknown and domain.is_same(asked.order, [one.body for one in unknown]):
+        return Corrected(unknown[0].body["corrects"]["invoice_number"], unknown, fresh=False)
+    standing = settling.standing_of(month)[-1]
+    made = _documents(session, ledger, asked, standing)
+    sealed = _seal(session, ledger, asked, made)
+    settling.settle(session, [SealedMonth([*month.documents, *sealed])], asked.by)
+    acceptances.forget_sent(session, [(asked.account, str(asked.period))])
+    failpoint("correct-recorded")
+    return Corrected(standing.invoice["invoice_number"], sealed)
+
+
+def _sealed_month(ledger: Ledger, asked: Asked) -> SealedMonth:
+    month = ledger.archive.sealed(str(asked.period), [asked.account]).get(asked.account)
+    if month is None:
+        raise Problem("not_found", f"{asked.account} has no sealed bill for {asked.period}: nothing can be corrected.")
+    if not month.is_whole:
+        numbers = ", ".join(one.number for one in month.documents if not one.body)
+        raise Problem("gone", f"{numbers} was erased: the month can no longer be corrected.")
+    return month
+
+
+def _documents(session: Session, ledger: Ledger, asked: Asked, standing: Standing) -> list[Bill]:
+    made: list[Bill] = []
+    if asked.order.mode == "credit" or standing.left:
+        made.append(_credit_note(standing, asked.order))
+    if asked.order.mode == "replace":
+        made.append(_replacement(session, ledger, asked, standing, len(made) + 1))
+    failpoint("correct-computed")
+    return made
+
+
+def _credit_note(standing: Standing, order: Order) -> Bill:
+    try:
+        note = _computed(domain.credit_inputs(standing, order))
+        domain.check_credit(standing, note.body)
+    except ExceededError as error:
+        raise from_domain(error, "conflict") from None
+    except DomainError as error:
+        raise from_domain(error) from None
+    return note
+
+
+def _replacement(session: Session, ledger: Ledger, asked: Asked, standing: Standing, place: int) -> Bill:
+    """The month as today's facts have it, with the hours of the invoice that it replaces."""
+    released = standing.settled().entries
+    outcome = bills.computed(session, ledger, asked.account, asked.period, released)
+    if isinstance(outcome, NoBill):
+        detail = f"{asked.account} would get no bill for {asked.period} now: {outcome.reason}; credit it instead"
+        raise Problem("conflict", f"{detail}.")
+    return _computed(outcome.body["inputs"] | {"correction": domain.correction(standing, asked.order, place)})
+
+
+def _computed(inputs: dict[str, Any]) -> Bill:
+    outcome = compute_bill(inputs, CORRECTIONS)
+    assert isinstance(outcome, Bill)
+    return outcome
+
+
+def _seal(session: Session, ledger: Ledger, asked: Asked, made: Sequence[Bill]) -> list[Sealed]:
+    """Noted before it is sent: until it is recorded, no other month gives out hours that it may hold."""
+    acceptances.note_sent(session, str(asked.period), [(asked.account, made[-1].digest)], clock.now())
+    failpoint("correct-noted")
+    session.commit()
+    failpoint("correct-sent")
+    told = {"created_by": asked.by, "notes": asked.order.reason}
+    receipts = ledger.archive.seal_together([Outgoing.of(bill) for bill in made], told)
+    failpoint("correct-sealed")
+    pairs = zip(made, receipts, strict=True)
+    return [Sealed(bill.body, receipt | {"kind": bill.body["kind"]}) for bill, receipt in pairs]
+
+
+def _told(sealed: Sealed) -> dict[str, Any]:
+    body = {name: sealed.body[name] for name in ("invoice_number", "kind", "corrects", "currency", "reason")}
+    receipt = {name: sealed.receipt[name] for name in ("body", "log_index", "sealed_at", "checkpoint")}
+    return body | {"total": sealed.body["totals"]["total"]} | receipt
