@@ -1,6 +1,7 @@
 """Helm watches the archive's log from outside: what is signed is kept, and what is taken back is found."""
 
 import json
+from contextlib import closing
 from datetime import timedelta
 
 import psycopg2
@@ -212,6 +213,7 @@ def test_silence_is_an_alert_after_26_hours_and_not_before(look, log, set_clock,
     set_clock(begun.isoformat())
     look()
     log.away = True
+    set_clock((begun + timedelta(hours=1)).isoformat())
     look()
     set_clock((begun + timedelta(hours=26)).isoformat())
     assert (look()["state"], look()["seen_at"]) == ("good", "2025-11-01T00:00:00Z")
@@ -328,7 +330,7 @@ def test_not_even_the_owner_changes_it(service, home):
     log = FakeLog()
     log.grow("a")
     witness.look(log, None)
-    with own.owner() as owner, owner.cursor() as cursor:
+    with closing(own.owner()) as owner, owner.cursor() as cursor:
         for statement in ("DELETE FROM witness.checkpoints", "TRUNCATE witness.findings"):
             with pytest.raises(psycopg2.Error, match="what was done stays written"):
                 cursor.execute(statement)

@@ -4,7 +4,6 @@ from contextlib import suppress
 from typing import Any
 
 from hivematrix_common import clock
-from hivematrix_common.clock import instant_text
 from hivematrix_common.database import AnySession
 from hivematrix_common.domain import merkle
 from hivematrix_common.domain.note import encode
@@ -13,6 +12,7 @@ from hivematrix_common.tables import Column, Listing, Table
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from hivematrix_archive.services.reading import shown
 from hivematrix_archive.store import growth as store
 from hivematrix_archive.store import log as log_store
 
@@ -35,7 +35,7 @@ CHECKPOINTS = Table(
 def checkpoints(session: AnySession, after: int, limit: int) -> dict[str, Any]:
     """A page of the signed notes in their order; with how many entries are stored."""
     rows = store.checkpoints_after(session, after, limit + 1)
-    page = [row._asdict() | {"signed_at": instant_text(row.signed_at)} for row in rows[:limit]]
+    page = [shown(row._asdict()) for row in rows[:limit]]
     more = page[-1]["id"] if len(rows) > limit else None
     return {"checkpoints": page, "next": more, "entries": store.number_of_entries(session)}
 

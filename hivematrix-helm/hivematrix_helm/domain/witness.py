@@ -60,6 +60,15 @@ def read(note: str, keys: Sequence[VerifierKey], check: Check) -> Checkpoint:
         raise FindingError(State.DIFFERENT, f"a checkpoint is not this log's: {error.message}", note) from None
 
 
+def is_of_another_name(note: str, keys: Sequence[VerifierKey]) -> bool:
+    """Whether the note says of a log with none of these names that it is empty."""
+    try:
+        found = Checkpoint.parse(Note.parse(note).text)
+    except DomainError:
+        return False
+    return not found.size and found.origin not in {key.name for key in keys}
+
+
 def follow(held: Checkpoint | None, found: Checkpoint, prove: Prove, note: str) -> None:
     """`found` is of the log that `held` is of, and not shorter; FindingError otherwise."""
     if held is None or not held.size:

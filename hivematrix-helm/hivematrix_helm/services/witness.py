@@ -62,11 +62,11 @@ def _take_over(log: Log, goes_on: Callable[[], bool]) -> None:
     keys = _offered(log, tip)
     if number is None or held is None or not held.checkpoint.size:
         number, held = _begin(number, held, keys)
-    entries, more = 0, True
+    entries, more, after = 0, True, held.archive_id if held else 0
     while more and goes_on():
-        page = log.checkpoints(held.archive_id if held else 0)
+        page = log.checkpoints(after)
         for row in page["checkpoints"]:
-            held = _accept(number, held, row, log)
+            held, after = _accept(number, held, row, log), row["id"]
         session().commit()
         entries, more = page["entries"], page["next"] is not None
     _compare_newest(number, held, entries, log)
@@ -86,9 +86,14 @@ def _begin(number: int | None, held: Held | None, keys: list[VerifierKey]) -> tu
     return store.begin(FIRST if number is None else UNSIGNED, keys, clock.now()), None
 
 
-def _accept(number: int, held: Held | None, row: dict[str, Any], log: Log) -> Held:
-    """Keep the next checkpoint, once it is known to be the log's and to follow the one before."""
+def _accept(number: int, held: Held | None, row: dict[str, Any], log: Log) -> Held | None:
+    """Keep the next checkpoint, once it is known to be the log's and to follow the one before.
+
+    The empty log may have had another name before; that it was empty needs no proof.
+    """
     note, known = str(row["note"]), store.keys(number)
+    if held is None and domain.is_of_another_name(note, known):
+        return None
     found = domain.read(note, domain.may_sign(known, held), check_signature)
     domain.follow(held.checkpoint if held else None, found, log.proof, note)
     for key in domain.vouched(note, known, _offered(log, note), check_signature):
