@@ -56,14 +56,14 @@ class Target:
 def command_of(service: str) -> click.Command:
     """The command, as it stands in every service's group."""
 
-    @click.command("init-db", help=_help(service))
+    @click.command("init-db", help=_help(service), short_help="Make or mend the database, and bring it to head.")
     @click.option("--headless", is_flag=True, help="Ask nothing: what the options below and the conf say counts.")
     @click.option("--db-host", metavar="HOST", help="Server (default: the conf's, else localhost).")
     @click.option("--db-port", type=click.IntRange(1, 65535), help="Its port (default: the conf's, else 5432).")
     @click.option("--db-name", metavar="NAME", help=f"Database (default: the conf's, else {service}_db).")
     @click.option("--db-user", metavar="ROLE", help=f"The service's role: {service}_user.")
     @click.option("--db-password", metavar="TEXT", help="Its password; made when an administrator makes the role.")
-    @click.option("--admin-url", metavar="URL", help=f"A superuser's connection, or {service}_owner's; not kept.")
+    @click.option("--admin-url", metavar="URL", help=f"A superuser's connection (not kept), or {service}_owner's.")
     @click.option("--migrate-only", is_flag=True, help="Only bring the schema to head, as the owner in instance/.")
     @cli.home_option
     def init_db(home: str | None, *, headless: bool, migrate_only: bool, **said: Any) -> int:
