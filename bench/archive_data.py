@@ -35,8 +35,11 @@ def company_name(company: int) -> str:
 
 
 def machine(company: int, at: int, month: int) -> str:
-    """The machine at a place; a new one comes after four years."""
-    return f"WS-{account(company)}-{at:02}{'AB'[(month + 7 * at) // 48 % 2]}"
+    """The machine at a place: named as Windows does, or numbered. A new one comes after four years."""
+    which = "ABCD"[(month + 7 * at) // 48 % 4]
+    if at % 4:
+        return "DESKTOP-" + hashlib.sha256(f"{company}-{at}-{which}".encode()).hexdigest()[:7].upper()
+    return f"WS-{account(company)}-{at:02}{which}"
 
 
 def write(connection: Any, bills: int, lines: int) -> None:

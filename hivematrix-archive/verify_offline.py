@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"{error.filename}: {error.strerror}")
     except (RefusedError, UnicodeDecodeError) as error:
-        sys.stderr.write(f"bad: {error}\n")
+        sys.stderr.write(f"bad: {'not text: ' if isinstance(error, UnicodeDecodeError) else ''}{error}\n")
         return 1
     sys.stdout.write(f"good: {good}\n")
     return 0
@@ -157,8 +157,8 @@ class Pack:
         try:
             yield
         except (OSError, UnicodeDecodeError, RefusedError) as error:
-            missing = isinstance(error, OSError)
-            self.faults.append((index, f"{error.filename}: {error.strerror}" if missing else str(error)))
+            why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            self.faults.append((index, why))
 
     def read(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
@@ -251,7 +251,7 @@ class Pack:
         seen = 0
         for note in notes_of(text.rstrip("\n") + "\n\n"):
             size, root, _ = open_checkpoint(note, self.keys)
-            with self.finding(min(seen, self.size)):
+            with self.finding(self.size if size > self.size else seen):
                 if size > self.size:
                     raise RefusedError(f"the pack's log ends at size {self.size}; you know it to have had size {size}")
                 if size and self.signed.get(size) != root:

@@ -24,6 +24,7 @@ from hivematrix_archive.domain.jobs import Happened, Job, Tally, exit_code_of
 from hivematrix_archive.services import growth, jobs, log, preview, verify, workflow
 from hivematrix_archive.services.jobs import LockedError, Report, Runner
 from hivematrix_archive.services.opened import Opened
+from hivematrix_archive.services.signed_sizes import BadError
 
 TRIES = 6
 PAUSE_SECONDS = 2.0
@@ -75,7 +76,7 @@ def verify_command(checkpoints: Path | None, bodies_only: bool, as_json: bool, h
     with open_archive(home) as archive, bar("verify", as_json) as advance:
         try:
             good = verify.verify(archive.engine, archive.outside, advance, checkpoints, bodies_only=bodies_only)
-        except verify.BadError as bad:
+        except BadError as bad:
             growth.note_verified(archive.engine, 0, (bad.index, bad.why))
             if as_json:
                 _print({"good": False, "index": bad.index, "why": bad.why})

@@ -19,7 +19,7 @@ from hivematrix_archive.services import log
 from hivematrix_archive.store import binary
 from hivematrix_common.domain import merkle
 from hivematrix_common.domain.canonical import digest
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 FULL = 256
 
@@ -147,10 +147,16 @@ class Writer:
             )
 
 
+class Lasting(WSGIRequestHandler):
+    """One connection for all that a reader asks."""
+
+    protocol_version = "HTTP/1.1"
+
+
 @pytest.fixture
 def reader(own_archive):
     """The reader, before a real server of the archive's."""
-    server = make_server("127.0.0.1", 0, own_archive.app, threaded=False)
+    server = make_server("127.0.0.1", 0, own_archive.app, request_handler=Lasting)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     made = Reader(f"http://127.0.0.1:{server.server_port}", own_archive.people["auditor"])

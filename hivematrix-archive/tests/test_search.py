@@ -272,13 +272,14 @@ def test_two_fillers_take_turns(own_archive, seal, sealing_request):
     """The second waits for the first and goes on where it ended."""
     seal(own_archive, *bills(3, sealing_request))
     with ThreadPoolExecutor(4) as pool:
-        taken = sum(pool.map(lambda _: fill_in_own_connection(own_archive), range(12)))
+        engine = own_archive.db.engine
+        taken = sum(pool.map(lambda _: fill_by_itself(engine), range(12)))
     assert taken == 24
     assert names_now() == names_made_anew()
 
 
-def fill_in_own_connection(archive):
-    with archive.db.engine.begin() as connection:
+def fill_by_itself(engine):
+    with engine.begin() as connection:
         return connection.execute(text("SELECT archive_search.fill(3)")).scalar_one()
 
 

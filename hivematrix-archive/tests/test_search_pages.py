@@ -196,7 +196,7 @@ def test_a_corrected_invoice_says_what_is_owed(archive, seal, sealing_request, b
     bill = sealing_request("7")
     credit = sealing_request(
         "7",
-        rows=[("item", "Overage", "-1", "22.50", "-22.50")],
+        rows=[("backup", "Overage", "-1.5", "15", "-22.50")],
         kind="credit_note",
         invoice_number="7-202510-C1",
         corrects={"invoice_number": "7-202510", "body": bill["digest"]},

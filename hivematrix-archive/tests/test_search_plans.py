@@ -28,12 +28,14 @@ FROM generate_series(0, 29999) n, LATERAL (SELECT n / 400 AS m, (100000 + n % 40
 LINES = """
 INSERT INTO snapshot_line_items SELECT 1, id, 'asset', 'PC-' || md5(company_account_number), 'Asset: PC-' ||
     md5(company_account_number), 1, 1, 1 FROM billing_snapshots
+UNION ALL SELECT 2, id, 'hours', 'Hours', 'Hours (' || id % 977 || ')', 1, 1, 1 FROM billing_snapshots
 """
+UNIQUE = "billing_snapshots_company_account_number_billing_year_billi_key"
 QUESTIONS = {
     "newest": (Filter(), "billing_snapshots_pkey"),
     "a month": (Filter(year=2020, month=3), "billing_snapshots_period"),
     "an account": (Filter(account_number="100042"), "billing_snapshots_account"),
-    "an account's months": (Filter(account_number="100042", from_period=Period(2019, 5)), "billing_snapshots_account"),
+    "an account's months": (Filter(account_number="100042", from_period=Period(2019, 5)), UNIQUE),
     "days": (
         Filter(since=datetime(2019, 2, 1, tzinfo=UTC), before=datetime(2019, 2, 2, tzinfo=UTC)),
         "billing_snapshots_archived",

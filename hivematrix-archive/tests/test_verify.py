@@ -61,7 +61,7 @@ ATTACKS = {
     "duplicate a key": (body('{"account', '{"kind":"invoice","account'), 4, "body: sealed as"),
     "put a look-alike": (body("Company", "\u0421ompany"), 4, "body: sealed as"),
     "put other bytes of the same bill": (document("body = body || ' '"), 4, "body: sealed as"),
-    "empty a body": (document("body = ''"), 4, "body: sealed as"),
+    "empty a body": (document("body = ''"), 4, "body: it is empty, and no erasure entry"),
     "edit a CSV": (document("csv = csv || 'x'"), 4, "csv: sealed as"),
     "edit a meta document": (document("meta = meta || ' '"), 4, "meta: sealed as"),
     "edit an amount": (row("total_amount = 1"), 4, "column total_amount: sealed as 912.50, found 1"),

@@ -1,12 +1,14 @@
 """Corrections through Ledger: sealed beside the invoice, recorded once, its hours given back once, whatever dies."""
 
 import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import orjson
 import pytest
+from hivematrix_common import failpoints
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from werkzeug.wrappers import Response
@@ -24,6 +26,20 @@ def accepted(world):
     """October is accepted: 912.50, with the entry e-1."""
     assert world.accept("620547")["620547"]["status"] == "sealed"
     return world
+
+
+@pytest.fixture
+def dying(monkeypatch):
+    """`with dying("correct-sealed"):` the process dies there, once."""
+
+    @contextmanager
+    def at(place):
+        with monkeypatch.context() as patch:
+            patch.setattr(failpoints, "_passes", Counter())
+            patch.setenv("HIVEMATRIX_FAILPOINT", f"{place}=raise")
+            yield
+
+    return at
 
 
 def sealed(world):
@@ -192,11 +208,10 @@ def test_the_same_key_gives_the_same_answer(accepted):
 
 @pytest.mark.parametrize("mode", ["credit", "replace"])
 @pytest.mark.parametrize("place", FAILPOINTS)
-def test_a_correction_that_dies_anywhere_is_completed_by_the_next_try(accepted, monkeypatch, place, mode):
-    monkeypatch.setenv("HIVEMATRIX_FAILPOINT", f"{place}=raise")
+def test_a_correction_that_dies_anywhere_is_completed_by_the_next_try(accepted, dying, place, mode):
     key = {"Idempotency-Key": "k1"}
-    assert accepted.correct(mode, headers=key).status_code == 500
-    monkeypatch.delenv("HIVEMATRIX_FAILPOINT")
+    with dying(place):
+        assert accepted.correct(mode, headers=key).status_code == 500
     answer = accepted.correct(mode, headers=key)
     assert answer.status_code in {200, 201}, answer.text
     wanted = {"credit": ["C1"], "replace": ["C1", "C2"]}[mode]
@@ -221,19 +236,17 @@ def test_a_lost_answer_of_the_archive_is_settled_by_the_next_try(accepted):
     assert accepted.rows(HELD) == [("e-1", "2025-10")]
 
 
-def test_another_order_after_a_death_is_made_on_top_of_it(accepted, monkeypatch):
-    monkeypatch.setenv("HIVEMATRIX_FAILPOINT", "correct-sealed=raise")
-    accepted.correct(lines=[0])
-    monkeypatch.delenv("HIVEMATRIX_FAILPOINT")
+def test_another_order_after_a_death_is_made_on_top_of_it(accepted, dying):
+    with dying("correct-sealed"):
+        accepted.correct(lines=[0])
     assert accepted.correct(lines=[1]).json["invoice_number"] == "620547-202510-C2"
     assert [row[2] for row in accepted.rows(STATE)] == ["620547-202510-C1", "620547-202510-C2"]
 
 
-def test_hours_that_a_dead_process_gave_back_are_known_to_the_next_month(accepted, set_clock, monkeypatch):
+def test_hours_that_a_dead_process_gave_back_are_known_to_the_next_month(accepted, set_clock, dying):
     """October is credited by a process that dies before it is recorded; November may bill its hours late."""
-    monkeypatch.setenv("HIVEMATRIX_FAILPOINT", "correct-sealed=raise")
-    accepted.correct()
-    monkeypatch.delenv("HIVEMATRIX_FAILPOINT")
+    with dying("correct-sealed"):
+        accepted.correct()
     assert accepted.rows(HELD) == [("e-1", "2025-10")]
     set_clock("2025-12-02T10:00:00Z")
     accepted.accept("620547", period="2025-11")
@@ -311,7 +324,7 @@ def test_the_start_page_counts_what_is_left(accepted):
 def test_a_client_sees_what_was_credited_and_not_by_whom(accepted):
     accepted.correct(lines=[0])
     accepted.ledger.sign_in("client_user", "620547")
-    assert "-100.00" in accepted.get("/", person=None).text
+    assert "\u2212100.00<" in accepted.get("/", person=None).text
     body = {"mode": "credit", "reason": "x"}
     path = "/api/bills/620547/2025-10/correct"
     assert accepted.ledger.post(path, None, json=body, headers=accepted.ledger.csrf()).status_code == 403

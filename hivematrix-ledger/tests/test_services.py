@@ -70,7 +70,7 @@ def test_the_same_page_again_is_already_sealed_and_nothing_is_sent(world):
 def test_what_the_archive_has_and_ledger_lost_is_recorded_from_the_sealed_body(own_world, case):
     own_world.accept("620547")
     before = own_world.rows("SELECT body_sha256, total FROM acceptances")
-    forget(own_world, "accepted_entries", "acceptances")
+    forget(own_world, "accepted_entries", "corrections", "acceptances")
     case.contact("Newcomer")
     case.facts["entries"].clear()
     assert own_world.accept("620547")["620547"]["status"] == "already"
@@ -122,7 +122,7 @@ def test_a_sealed_bill_other_than_the_shown_one_is_refused_too(own_world, case):
     refused = accept_one(own_world, digest=shown)
     assert refused.status_code == 409
     assert refused.json["differences"][0] == {"pointer": "/totals/total", "previewed": "1012.50", "now": "912.50"}
-    forget(own_world, "accepted_entries", "acceptances")
+    forget(own_world, "accepted_entries", "corrections", "acceptances")
     assert accept_one(own_world, digest=shown).status_code == 409
     assert accept_one(own_world).status_code == 200
 

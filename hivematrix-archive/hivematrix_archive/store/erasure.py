@@ -41,7 +41,7 @@ def acts(connection: Connection) -> list[tuple[int, bytes, bytes]]:
     """Index, leaf data and document of every entry that seals no bill."""
     same = entries.c.index == documents.c.index
     query = select(documents.c.index, entries.c.leaf, documents.c.body).join(entries, same).order_by(documents.c.index)
-    return [(row.index, bytes(row.leaf), bytes(row.body)) for row in connection.execute(query)]
+    return [(index, bytes(leaf), bytes(body)) for index, leaf, body in connection.execute(query)]
 
 
 def empty(session: AnySession, place: Place) -> None:

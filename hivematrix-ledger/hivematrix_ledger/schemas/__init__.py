@@ -7,7 +7,7 @@ from hivematrix_common.schemas import NO_NUL, Account, Model, Month, PageQuery, 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from hivematrix_ledger.domain.engines import CURRENT, ENGINES
-from hivematrix_ledger.schemas.inputs import CreditInputs, Digest, Inputs
+from hivematrix_ledger.schemas.inputs import AnyInputs, Digest
 
 PAGE = 500
 Notes = Annotated[str, Field(max_length=4000, pattern=NO_NUL)]
@@ -153,4 +153,4 @@ class PlanList(RootModel[list[Plan]]):
 
 class Replay(Model):
     engine: int = Field(CURRENT, description=f"one of {', '.join(map(str, ENGINES))}")
-    inputs: Annotated[Inputs | CreditInputs, Field(discriminator="format")]
+    inputs: AnyInputs

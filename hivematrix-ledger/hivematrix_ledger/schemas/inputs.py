@@ -3,7 +3,9 @@
 from typing import Annotated, Any, Literal, Self
 
 from hivematrix_common.schemas import Account, Model, Month, spelled
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, WrapValidator, model_validator
+
+from hivematrix_ledger.domain.engines.v2 import FORMAT as CREDIT
 
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 Digest = Annotated[str, spelled(DIGEST, "sha256: and 64 hexadecimal digits")]
@@ -268,3 +270,12 @@ class Inputs(_Strict):
     entries: list[InputEntry]
     months: list[Annotated[InputAcceptedMonth | InputOpenMonth, Field(discriminator="state")]]
     correction: InputCorrection | None = None
+
+
+def _by_format(sent: Any, _validate: Any) -> Inputs | CreditInputs:
+    """A fault is told by its member alone, not by every kind of inputs that it does not fit."""
+    is_credit = isinstance(sent, dict) and sent.get("format") == CREDIT
+    return CreditInputs.model_validate(sent) if is_credit else Inputs.model_validate(sent)
+
+
+AnyInputs = Annotated[Inputs | CreditInputs, WrapValidator(_by_format)]
