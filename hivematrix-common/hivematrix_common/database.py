@@ -36,6 +36,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "pool_timeout": database.pool_wait_ms / 1000,
         "pool_pre_ping": True,
         "pool_recycle": 1800,
+        "hide_parameters": True,  # a fault is logged with its statement, never with what people sent
         "connect_args": {
             "connect_timeout": 3,
             "application_name": f"hivematrix-{settings.service_name}",
@@ -68,7 +69,13 @@ def _init_gate(app: Flask, width: int) -> None:
 
     @app.before_request
     def enter() -> None:
-        if request.url_rule is None or auth.scope_of(app, request.endpoint or "") in {auth.PUBLIC, auth.LOCAL}:
+        view, scope = app.view_functions.get(request.endpoint or ""), auth.scope_of(app, request.endpoint or "")
+        # A public page, signing in above all, is database work as well; health is not.
+        if (
+            request.url_rule is None
+            or scope == auth.LOCAL
+            or (scope == auth.PUBLIC and not getattr(view, "hm_page", 0))
+        ):
             return
         if not gate.acquire(blocking=False):
             metrics.of(app).busy.inc()
