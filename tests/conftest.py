@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import random
+import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
 import pytest
@@ -33,14 +36,21 @@ class Mesh:
     home: Path
     offset: int
     tokens: dict[str, str] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
 
     def run(
-        self, *command: str, code: int | None = 0, timeout: int = 180, **environ: str
+        self, *command: str, code: int | None = 0, timeout: int = 180, typed: str = "", **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """One of our commands in this home; asserts its exit code unless `code` is None."""
         program = [str(BIN / command[0]), *command[1:]] if command[0].startswith("hivematrix-") else list(command)
         done = subprocess.run(
-            program, capture_output=True, text=True, timeout=timeout, env=self.environ | environ, check=False
+            program,
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.environ | environ,
+            check=False,
         )
         assert code is None or done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
@@ -53,7 +63,7 @@ class Mesh:
         return os.environ | {"HIVEMATRIX_HOME": str(self.home)}
 
     def url(self, service: str) -> str:
-        return f"http://127.0.0.1:{PORTS[service] + self.offset}"
+        return self.urls.get(service) or f"http://127.0.0.1:{PORTS[service] + self.offset}"
 
     def token(self, *scopes: str) -> str:
         name = "-".join(scope.replace(":", "-") for scope in scopes)[:40]
@@ -66,6 +76,13 @@ class Mesh:
     def call(self, method: str, service: str, path: str, scopes: tuple[str, ...] = READ_ALL, **arguments: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.token(*scopes)}"} | arguments.pop("headers", {})
         return requests.request(method, self.url(service) + path, headers=headers, timeout=60, **arguments)
+
+    def user(self, name: str, role: str, *options: str) -> "Browser":
+        """A new account, and the browser of whoever has it."""
+        password = f"{name} {secrets.token_hex(12)}"
+        command = ("hivematrix-helm", "users", "add", name, "--role", role, "--password-stdin", *options)
+        self.run(*command, typed=f"{password}\n")
+        return Browser(self, name, password)
 
     def get(self, service: str, path: str) -> Any:
         answer = self.call("GET", service, path)
@@ -113,6 +130,34 @@ class Mesh:
             return False
 
 
+class Browser:
+    """A person's browser without its screen: cookies, redirects and forms."""
+
+    def __init__(self, mesh: Mesh, name: str, password: str) -> None:
+        self.mesh, self.name, self.password = mesh, name, password
+        self.http = requests.Session()
+        self.http.headers["Accept"] = "text/html"
+
+    def open(self, url: str, **options: Any) -> requests.Response:
+        return self.http.get(url, timeout=60, **options)
+
+    def send(self, page: str, action: str | None = None, **fields: str) -> requests.Response:
+        """Fill in a form of `page` and send it, to the page itself or to its `action`."""
+        token = re.search(r'name="csrf_token" value="([^"]+)"', self.open(page).text)
+        assert token, page
+        return self.http.post(action or page, data={"csrf_token": token[1], **fields}, timeout=60)
+
+    def sign_in(self, page: str = "") -> requests.Response:
+        """At Helm's own page, or at the one that `page` of another service leads to."""
+        at = self.open(page or f"{self.mesh.url('helm')}/").url
+        wanted = parse_qs(urlsplit(at).query)["next"][0]
+        return self.send(at, at.partition("?")[0], name=self.name, password=self.password, next=wanted)
+
+    @property
+    def cookie(self) -> str:
+        return next(cookie.value or "" for cookie in self.http.cookies if cookie.name == "hm_session")
+
+
 def free_offset() -> int:
     """An offset at which all ports of a mesh are free, PostgreSQL's included; runs side by side draw different ones."""
     drawn = random.sample(range(9_000, 27_000, 40), 400)
@@ -131,15 +176,19 @@ def is_free(port: int) -> bool:
 
 
 @pytest.fixture(scope="session")
-def start_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Mesh]]:
-    """`start_mesh()`: a new mesh, empty of companies; stopped when the session ends."""
+def start_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Mesh]]:
+    """`start_mesh()`: a new mesh, empty of companies; stopped when the session ends. `change` is called in between."""
     meshes: list[Mesh] = []
 
-    def start() -> Mesh:
+    def start(change: Callable[[Mesh], None] | None = None) -> Mesh:
         mesh = Mesh(tmp_path_factory.mktemp("mesh") / "home", free_offset())
         meshes.append(mesh)
         strike = f"@{mesh.home}/strike"
         mesh.run("hivematrix-helm", "up", "--detach", "--port-offset", str(mesh.offset), HIVEMATRIX_FAILPOINT=strike)
+        if change:
+            mesh.run("hivematrix-helm", "down")
+            change(mesh)
+            mesh.run("hivematrix-helm", "up", "--detach", HIVEMATRIX_FAILPOINT=strike)
         return mesh
 
     yield start
@@ -162,7 +211,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def mesh(start_mesh: Callable[[], Mesh], sample: Path) -> Mesh:
+def mesh(start_mesh: Callable[..., Mesh], sample: Path) -> Mesh:
     """One mesh for the session with the sample MSP in it; each test takes months nobody else closes."""
     mesh = start_mesh()
     for service in ("codex", "ledger"):
