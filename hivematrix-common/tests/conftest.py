@@ -102,6 +102,12 @@ def toy(service: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture
+def own_toy(service: Callable[..., Any]) -> Any:
+    """The toy on a database of its own, where connections may be lost."""
+    return service(ToySettings, create_toy, isolation="copy")
+
+
+@pytest.fixture
 def toy_settings(configure: Callable[..., Any]) -> Callable[..., ToySettings]:
     """`toy_settings(sections)`: the toy's conf, written and loaded, with a database nobody asks."""
 
