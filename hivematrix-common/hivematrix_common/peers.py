@@ -22,13 +22,13 @@ TRIES = 4
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 BUDGET = 0.2
 BREAK_AFTER, OPEN_SECONDS = 5, 5.0
-_RETRYABLE = {429, 502, 503, 504}
+_RETRYABLE = {429, 500, 502, 503, 504}
 _BROKEN = {500, 502, 503, 504}
 _log = logging.getLogger("hivematrix.peers")
 
 
 class PeerError(Problem):
-    """A call to a peer failed; `retryable` when the fault may pass (no answer, 502 to 504, 429)."""
+    """A call to a peer failed; `retryable` when the fault may pass (no whole answer, 500 to 504, 429)."""
 
     def __init__(self, peer: str, detail: str, *, retryable: bool, answer: Mapping[str, Any] | None = None) -> None:
         super().__init__("peer_unavailable" if retryable else "peer_failed", f"{peer}: {detail}", peer=peer)
@@ -88,7 +88,8 @@ class PeerClient:
     """Calls one peer with this service's token, trace, deadline and billing settings. Safe to share between threads."""
 
     def __init__(self, settings: Settings, peer: str, *, read_seconds: float = READ_SECONDS) -> None:
-        self.peer, self._settings, self._read_seconds = peer, settings, read_seconds
+        self.peer, self._settings = peer, settings
+        self._read_seconds = min(read_seconds, settings.services.answer_seconds)
         self._budget, self._breaker = Budget(), Breaker()
         self._session = requests.Session()
         self._session.trust_env = False
@@ -164,6 +165,9 @@ class PeerClient:
         except requests.RequestException as error:
             self._record("no_answer", failed=True)
             raise PeerError(self.peer, _silence(error), retryable=True) from None
+        if not _is_framed(answer):
+            self._record("no_answer", failed=True)
+            raise PeerError(self.peer, "its answer is cut short", retryable=True)
         self._record(str(answer.status_code), failed=answer.status_code in _BROKEN)
         if answer.ok:
             return answer
@@ -215,6 +219,12 @@ class PeerClient:
             return [orjson.loads(line) for line in answer.content.split(b"\n") if line]
         except orjson.JSONDecodeError:
             raise PeerError(self.peer, "its answer is cut short or not JSON", retryable=True) from None
+
+
+def _is_framed(answer: requests.Response) -> bool:
+    """Whether it says where it ends. One cut within its headers does not, and would pass for an empty answer."""
+    headers = answer.headers
+    return headers.get("Content-Length", "").isdigit() or headers.get("Transfer-Encoding", "") == "chunked"
 
 
 def _silence(error: requests.RequestException) -> str:
