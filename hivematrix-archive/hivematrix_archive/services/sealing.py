@@ -78,7 +78,9 @@ def seal(
         store.lock_log(session)
         outcomes, note = _seal(session, sealer, signer, prepared)
         with stage("seal-answer"):
-            answer = idempotency.store(session, keyed, respond(outcomes))
+            answer = respond(outcomes)
+            if all(outcome.receipt for outcome in outcomes):  # a refusal may pass, so the same key may ask again
+                idempotency.store(session, keyed, answer)
         failpoint("seal-answer")
         with stage("seal-commit"):
             session.commit()
