@@ -91,6 +91,10 @@ def create_toy(settings: ToySettings) -> web.App:
     def broken() -> Response:
         raise RuntimeError("a secret detail")
 
+    @api.get("/api/huge", scope="codex:read")
+    def huge() -> Response:
+        return web.json_answer("x" * 10**17)
+
     app.register_api(api)
     app.add_url_rule("/forgotten", view_func=lambda: "open to all?", endpoint="forgotten")
     return app

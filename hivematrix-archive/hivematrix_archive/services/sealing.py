@@ -11,7 +11,7 @@ import orjson
 from flask import Response
 from hivematrix_common import clock, idempotency
 from hivematrix_common.database import AnySession
-from hivematrix_common.domain.canonical import digest
+from hivematrix_common.domain.canonical import digest, parse_json
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.errors import FieldError, Problem, from_domain
 from hivematrix_common.failpoints import failpoint
@@ -95,7 +95,7 @@ def seal(
 def _prepare(line: bytes, zone: ZoneInfo) -> Checked | Outcome:
     number = None
     try:
-        request = orjson.loads(line)
+        request = parse_json(line)
         number = _number_of(request)
         return check_request(request, clock.now(), zone)
     except orjson.JSONDecodeError as error:
