@@ -15,6 +15,7 @@ import click
 from hivematrix_common import cli, clock
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
+from hivematrix_common.errors import first_line
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -166,7 +167,7 @@ def _archive(home: str | None) -> Iterator[Opened]:
         try:
             yield archive
         except DBAPIError as error:
-            cli.fail(f"database: {str(error.orig).strip().splitlines()[0]}")
+            cli.fail(f"database: {first_line(error.orig)}")
 
 
 def _me() -> str:

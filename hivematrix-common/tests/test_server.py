@@ -123,6 +123,13 @@ def test_sigterm_finishes_what_runs_and_leaves_with_zero(running: Any, people: d
     assert process.wait(timeout=10) == 0
 
 
+def test_a_service_out_of_memory_says_so_and_ends(running: Any, people: dict[str, str]) -> None:
+    process, url = running
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{url}/api/huge", headers={"Authorization": f"Bearer {people['admin']}"}, timeout=5)
+    assert (process.wait(timeout=10), process.stderr.read()) == (1, "out of memory\n")
+
+
 def test_a_taken_port_is_named_and_not_tried_again(start: Callable[..., Any], running: Any, postgres: Server) -> None:
     port = int(running[1].rsplit(":", 1)[1])
     process, _ = start(postgres.url("toy_user", "toy_db"), port)

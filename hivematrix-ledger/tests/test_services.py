@@ -348,12 +348,20 @@ def test_an_entry_on_two_bills_raises_an_alarm_and_stays_on_the_first(world, com
     assert len(world.rows("SELECT * FROM accepted_entries")) == 1
 
 
-def test_what_stays_sealed_with_other_content_may_be_tried_again(world):
-    problem = {"code": "already_accepted", "detail": "sealed with other content"}
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        ("already_accepted", ("already_accepted", True)),
+        ("period_open", ("invalid", True)),
+        ("invalid", ("invalid", False)),
+    ],
+)
+def test_what_another_content_or_a_slow_clock_refuses_may_be_tried_again(world, refused, told):
+    problem = {"code": refused, "detail": "not now"}
     refusal = {"invoice_number": "620547-202510", "status": "refused", "problem": problem}
     world.archive.peer.answers("POST", "/api/snapshots/batch", [orjson.dumps(refusal)])
     result = world.accept("620547")["620547"]
-    assert (result["status"], result["code"], result["retryable"]) == ("failed", "already_accepted", True)
+    assert (result["status"], result["code"], result["retryable"]) == ("failed", *told)
 
 
 def test_an_archive_that_answers_too_little_has_failed(world, company):

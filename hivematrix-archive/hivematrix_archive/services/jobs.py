@@ -71,10 +71,14 @@ def runner(settings: Settings, engine: Engine, progress: Callable[[Job, Tally], 
 
 
 def run_due(runner: Runner) -> list[Report]:
-    """The timer's run: what dead processes left, what is to be tried again, then every due period."""
+    """The timer's run: what dead processes left, what is to be tried again, then every due period.
+
+    A job whose month has not ended was made while the clock was ahead: it waits, and loses none of its tries.
+    """
     with sole_run(runner.engine) as connection:
         row = _schedule(connection)
-        left = [job for job in _unfinished(connection) if row.enabled or job.kind is not Kind.SCHEDULED]
+        ended = [job for job in _unfinished(connection) if job.period.has_ended(clock.now(), runner.zone)]
+        left = [job for job in ended if row.enabled or job.kind is not Kind.SCHEDULED]
         reports = [_run(runner, connection, job) for job in left]
         if row.enabled:
             reports += [_run(runner, connection, job) for job in _due_jobs(runner, connection, row)]
