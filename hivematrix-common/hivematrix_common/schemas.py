@@ -44,6 +44,8 @@ _WORDS = {
     "union_tag_invalid": "expected {discriminator} to be one of {expected_tags}",
     "union_tag_not_found": "expected {discriminator}",
 }
+# What was sent there is not said again.
+_SECRET = {"password", "token"}
 _ALONE = {"missing": "missing", "extra_forbidden": "unknown member"} | dict.fromkeys(
     ["model_type", "model_attributes_type", "dict_type", "json_invalid"], _OBJECT
 )
@@ -67,7 +69,8 @@ def told(fault: Mapping[str, Any]) -> str:
     else:
         message = str(fault["msg"]).removeprefix("Value error, ")
         return message[:1].lower() + message[1:]
-    return words if isinstance(sent, dict | list) else f"{words}, got {shown(str(sent))}"
+    hidden = isinstance(sent, dict | list) or _SECRET.intersection(fault["loc"])
+    return words if hidden else f"{words}, got {shown(str(sent))}"
 
 
 class Model(BaseModel):
