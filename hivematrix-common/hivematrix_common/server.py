@@ -128,6 +128,11 @@ def _drain(app: App, server: Any) -> None:
 
 
 def _stop_listening(server: Any) -> None:
+    """Close the door behind everyone who stands in it: whom the kernel let in already would be cut off."""
+    before = -1
+    while before != len(server.active_channels):
+        before = len(server.active_channels)
+        server.handle_accept()
     server.del_channel()
     server.socket.close()
 
