@@ -17,11 +17,16 @@ STATEMENT_SECONDS = 4  # as the strained mesh is configured
 SECOND = 1.0  # PostgreSQL looks for a deadlock when someone has waited so long
 WRITES = "SHARE ROW EXCLUSIVE"  # keeps writers away, and readers not
 WAITERS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
-DAWDLE = """
-    CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
-    CREATE TRIGGER dawdle BEFORE INSERT ON {table} FOR EACH ROW
-        WHEN ({condition}) EXECUTE FUNCTION public.dawdle()"""
+PLANT = """
+    CREATE SEQUENCE public.planted_passes;
+    CREATE FUNCTION public.planted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+        $$ BEGIN {body}; RETURN NEW; END $$;
+    CREATE TRIGGER planted BEFORE INSERT ON {table} FOR EACH ROW
+        WHEN ({condition}) EXECUTE FUNCTION public.planted()"""
+UPROOT = "DROP FUNCTION public.planted() CASCADE; DROP SEQUENCE public.planted_passes"
+DAWDLE = "PERFORM pg_sleep(60)"
+STUMBLE = """IF nextval('public.planted_passes') = 1 THEN
+    RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001'; END IF"""
 
 
 class Outsider:
@@ -67,12 +72,17 @@ CROSSED = [
 ]
 
 
+def deadlocks(mesh: Any) -> int:
+    return int((mesh.home / "logs" / "postgres.log").read_text().count("deadlock detected"))
+
+
 @pytest.mark.parametrize("crossed", CROSSED)
 def test_one_of_two_whose_locks_cross_is_told_so_and_the_month_closes(
     strained: Any, crossed: tuple[str, str, str, bool]
 ) -> None:
     service, first, second, outsider_dies = crossed
     month, link = CROSSED.index(crossed) + 1, strained.links["ledger"]
+    before = deadlocks(strained)
     with outsider(strained, service) as other, link.giving(slow(SECOND)):
         called = len(link.calls)
         close = strained.start_close(2013, month)
@@ -87,6 +97,7 @@ def test_one_of_two_whose_locks_cross_is_told_so_and_the_month_closes(
             other.lock(first, WRITES)
     out, err = close.communicate(timeout=120)
     assert close.returncode == 0, out + err
+    assert deadlocks(strained) == before + 1
     strained.assert_foreseen(service)
     strained.assert_sound((2013, month))
 
@@ -131,15 +142,25 @@ def health_seconds(mesh: Any) -> float:
 
 
 @contextmanager
-def dawdling(mesh: Any, *places: tuple[str, str, str]) -> Iterator[None]:
-    """Each row that is inserted into a (service, table) and meets the condition takes a minute."""
+def planted(mesh: Any, body: str, *places: tuple[str, str, str]) -> Iterator[None]:
+    """What each row of a (service, table) that meets the condition does when it is inserted."""
     for service, table, condition in places:
-        mesh.sql(service, DAWDLE.format(table=table, condition=condition), role="owner")
+        mesh.sql(service, PLANT.format(body=body, table=table, condition=condition), role="owner")
     try:
         yield
     finally:
         for service, _, _ in places:
-            mesh.sql(service, "DROP FUNCTION public.dawdle() CASCADE", role="owner")
+            mesh.sql(service, UPROOT, role="owner")
+
+
+def test_what_the_database_asks_to_try_again_is_tried_again(strained: Any) -> None:
+    """A serialization failure (40001), once in Archive and once in Ledger."""
+    sealed, recorded = ("archive", "snapshot_line_items", "true"), ("ledger", "acceptances", "true")
+    with planted(strained, STUMBLE, sealed, recorded):
+        strained.snapshots("--year", "2013", "--month", "7", "--all")
+    strained.assert_foreseen("archive")
+    strained.assert_foreseen("ledger")
+    strained.assert_sound((2013, 7))
 
 
 def test_a_slow_statement_is_cancelled_and_leaves_nothing_behind(strained: Any) -> None:
@@ -150,13 +171,12 @@ def test_a_slow_statement_is_cancelled_and_leaves_nothing_behind(strained: Any) 
         body, headers = {"account_number": account, "year": 2013, "month": 6}, {"X-Request-Deadline": "7000"}
         return strained.ask("POST", "ledger", "/api/bill/accept", json=body, headers=headers)
 
-    with ThreadPoolExecutor(2) as pool, dawdling(strained, noted, sealed):
+    with ThreadPoolExecutor(2) as pool, planted(strained, DAWDLE, noted, sealed):
         answers = list(pool.map(accept, ("620547", "183729")))
     assert [answer.json()["code"] for answer in answers] == ["database_unavailable", "peer_unavailable"]
     assert max(answer.elapsed.total_seconds() for answer in answers) < STATEMENT_SECONDS + 4
-    assert (
-        strained.sql("archive", "SELECT 1 FROM billing_snapshots WHERE (billing_year, billing_month) = (2013, 6)") == []
-    )
+    done = "SELECT 1 FROM billing_snapshots WHERE billing_year = 2013 AND billing_month = 6"
+    assert strained.sql("archive", done) == []
     strained.assert_foreseen("ledger")
     strained.assert_foreseen("archive")
     strained.assert_closes(2013, 6)
