@@ -90,7 +90,7 @@ def test_a_collector_killed_anywhere_loses_and_doubles_nothing(mesh: Any, place:
 
 def test_an_act_cut_off_before_its_commit_leaves_no_row_of_it(mesh: Any) -> None:
     """Codex dies between the row and the commit: neither is there; after the commit both are."""
-    body = {"files": ("companies.csv", "account_number,name\naudit1,Cut off\n")}
+    body = {"files": ("companies.csv", "account_number,name,billing_plan\naudit1,Cut off,Inactive\n")}
     codex = ("codex:write",)
     for place, there in (("audit-added", 0), ("import-committed", 1)):
         mesh.token(*codex)

@@ -248,7 +248,7 @@ def provoke_errors(mesh: Any) -> None:
     for method, path, rest in ERRORS:
         assert mesh.call(method, "codex", path, scopes, **rest).status_code >= 400
     mesh.strike("import-committed=raise")
-    files = {"files": ("companies.csv", "account_number,name\ncanary,Canary\n")}
+    files = {"files": ("companies.csv", "account_number,name,billing_plan\ncanary,Canary,Inactive\n")}
     assert mesh.call("POST", "codex", "/api/import", scopes, files=files).status_code == 500
     assert mesh.struck
 
