@@ -55,9 +55,11 @@ def test_killed_backends_cost_a_retry_and_nothing_else(mesh: Any) -> None:
                 with contextlib.suppress(psycopg2.Error):  # the killer may hit itself
                     mesh.sql(service, KILL)
 
+    mesh.strike("seal-bodies=sleep:0.5")
+    close = mesh.start_close(2013, 1)
+    mesh.wait_struck()
     killer = threading.Thread(target=kill_backends)
     killer.start()
-    close = mesh.start_close(2013, 1)
     close.communicate(timeout=120)
     stop.set()
     killer.join()
