@@ -96,10 +96,11 @@ class Mesh:
         return self.urls.get(service) or f"http://127.0.0.1:{PORTS[service] + self.offset}"
 
     def token(self, *scopes: str) -> str:
-        name = "-".join(scope.replace(":", "-") for scope in scopes)[:40]
+        name = "-".join(scope.replace(":", "-") for scope in scopes)
         if name not in self.tokens:
             wanted = [part for scope in scopes for part in ("--scope", scope)]
-            self.tokens[name] = self.run("hivematrix-helm", "tokens", "issue", name, *wanted).stdout.split()[-1]
+            issue = ("hivematrix-helm", "tokens", "issue", f"{name[:40]}-{len(self.tokens)}")
+            self.tokens[name] = self.run(*issue, *wanted).stdout.split()[-1]
             time.sleep(2)  # the promise: live within two seconds
         return self.tokens[name]
 
