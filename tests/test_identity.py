@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -408,6 +409,7 @@ def test_under_several_host_names_signing_out_holds_everywhere(names: Any) -> No
     for service in SERVICES:
         asked = page(names, service)
         wait_for(lambda asked=asked: "/login" in ada.open(asked).url, REVOKED_WITHIN)
+    assert {urlsplit(ada.open(page(names, service)).url).path for service in SERVICES} == {"/login"}
 
 
 def test_a_hand_over_code_works_once(names: Any) -> None:
