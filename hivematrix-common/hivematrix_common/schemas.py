@@ -1,10 +1,20 @@
 """Shapes that all services share: problems, pages, decimals as text, account numbers, periods."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from hivematrix_common.cells import shown
 from hivematrix_common.domain.errors import DomainError
@@ -93,6 +103,14 @@ def _period(value: Any) -> Period:
         raise ValueError(error.message) from None
 
 
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected an instant of the years 1 to 9999") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_utc)]  # PostgreSQL takes no offset beyond 16 hours
 DecimalText = Annotated[
     Decimal,
     BeforeValidator(_decimal),
