@@ -121,7 +121,8 @@ def test_the_snapshot_script_runs_as_the_guide_says(mesh: Any) -> None:
     path = str(ARCHIVE / "scheduled_snapshots.py")
     dry = script(mesh, path, "--year", "2025", "--month", "11", "--all", "--dry-run")
     assert "620547" in dry
-    assert mesh.sql("archive", "SELECT count(*) FROM billing_snapshots WHERE billing_month = 11")[0][0] == 0
+    sealed = "SELECT count(*) FROM billing_snapshots WHERE billing_year = 2025 AND billing_month = 11"
+    assert mesh.sql("archive", sealed) == [(0,)]
     said = script(mesh, path, "--year", "2025", "--month", "11", "--accounts", "620547,183729")
     assert "sealed" in said
     script(mesh, path, "--year", "2025", "--month", "11", "--all")

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 SERVICES = ("codex", "ledger", "archive", "helm")
 SCOPES = (
     *("codex:read", "codex:write", "ledger:read", "ledger:write", "ledger:accept"),
-    *("archive:read", "archive:seal", "archive:admin", "helm:read"),
+    *("archive:read", "archive:seal", "archive:admin", "helm:read", "helm:admin", "helm:sessions", "audit:read"),
 )
 # The small size of the proof; scripts/prove asks for the full one, about 10,000 requests a service.
 EXAMPLES = int(os.environ.get("PROOF_EXAMPLES", "4"))

@@ -95,6 +95,16 @@ def test_a_repeated_key_gets_the_stored_answer_and_another_body_is_refused(archi
     assert (other.status_code, other.json["code"]) == (422, "idempotency_mismatch")
 
 
+def test_a_refusal_is_not_kept_under_its_key_for_it_may_pass(archive, sealing_request, set_clock):
+    keyed = {"Idempotency-Key": "close-2025-10-1"}
+    set_clock("2025-10-31T12:00:00Z")
+    [refused] = lines(batch(archive, sealing_request("1"), headers=keyed))
+    assert refused["problem"]["code"] == "period_open"
+    set_clock("2025-11-01T12:00:00Z")
+    [sealed] = lines(batch(archive, sealing_request("1"), headers=keyed))
+    assert sealed["status"] == "sealed"
+
+
 def test_a_sealed_bill_is_read_back_whole(sealed):
     request = sealed.requests["620547-202510"]
     found = sealed.get("/api/snapshot/620547-202510").json

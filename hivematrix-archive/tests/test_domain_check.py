@@ -135,6 +135,8 @@ def test_any_total_that_is_not_the_sum_of_its_lines_is_found(sealing_request, ki
         (",1,125,125.00", ",1,126,126.00", "not the bill's lines"),
         (",1,125,125.00\r\n", ",1,125,125.00\r\n620547-202510,X,2025-10-31,2025-11-30,a,b,1,0,0\r\n", "not the bill's"),
         ("Qty,Rate,Amount\r\n", 'Qty,Rate,Amount\r\n"a"b\r\n', "RFC 4180"),
+        ("Qty,Rate,Amount\r\n", "Qty,Rate,Amount\r\na\nb\r\n", "RFC 4180"),
+        ("Qty,Rate,Amount\r\n", "Qty,Rate,Amount\r\n\r\n", "9 cells"),
     ],
 )
 def test_csv_rows_that_do_not_add_up_are_found(sealing_request, resigned, old, new, fault):

@@ -199,6 +199,18 @@ def test_a_ledger_that_is_down_fails_everyone_for_now(runner, peers):
     assert jobs.run_due(runner)[0].code == 0
 
 
+def test_a_job_made_while_the_clock_was_ahead_waits_for_its_months_end(runner, peers, set_clock):
+    installed("2025-11-05T00:00:00Z")
+    peers.down = True
+    jobs.run_due(runner)
+    peers.down = False
+    set_clock("2025-11-20T02:00:00Z")
+    assert [jobs.run_due(runner) for _ in range(3)] == [[]] * 3
+    assert (row().status, row().attempts) == ("retrying", 1)
+    set_clock("2025-12-01T03:00:00Z")
+    assert jobs.run_due(runner)[0].code == 0
+
+
 def test_a_company_that_ledger_passes_over_is_tried_again(runner, peers):
     installed("2025-11-05T00:00:00Z")
     peers.fates["4"] = None

@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from hivematrix_common import auth, clock, logs
 from hivematrix_common.failpoints import failpoint
+from hivematrix_common.tokens import masked
 from hivematrix_common.transactions import transaction_beside
 
 REFUSALS = {401, 403, 429}
@@ -225,7 +226,7 @@ def _add(connection: Connection, statement: str, entry: Entry) -> bool:
 
 def _plain(value: Detail) -> Detail:
     """PostgreSQL keeps no NUL, and a row need not hold what somebody made long."""
-    return value.replace("\0", "\ufffd")[:LONGEST] if isinstance(value, str) else value
+    return masked(value.replace("\0", "\ufffd"))[:LONGEST] if isinstance(value, str) else value
 
 
 def _act() -> _Act:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from hivematrix_common import logs
 from hivematrix_common.conffile import read
 from hivematrix_common.config import ConfigError, Settings, conf_path, home_path, private_file_fault
-from hivematrix_common.errors import Problem
+from hivematrix_common.errors import Problem, first_line
 from hivematrix_common.importing import described
 from hivematrix_common.version import VERSION
 
@@ -65,7 +65,7 @@ def run(group: click.Group, arguments: list[str] | None = None) -> NoReturn:
     except Problem as problem:
         fail("\n".join([problem.detail, *(f"  {described(fault)}" for fault in problem.fields)]))
     except OperationalError as error:
-        fail(f"database: {str(error.orig).strip().splitlines()[0]}")
+        fail(f"database: {first_line(error.orig)}")
     except ConfigError as error:
         fail("\n".join(error.faults), CONFIGURATION)
     except OSError as error:

@@ -1,13 +1,27 @@
-"""The one clock. Aware UTC instants only; HIVEMATRIX_NOW sets another one for tests and rehearsals."""
+"""The one clock. Aware UTC instants only.
+
+HIVEMATRIX_NOW sets another one for tests and rehearsals: an instant (ISO 8601 with its offset), or `@/path` of a file
+that holds one, so that the clock of a running mesh can be moved. While the file is away, the time is the real one.
+"""
 
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 
 def now() -> datetime:
-    """The current instant in UTC, or the one HIVEMATRIX_NOW names (ISO 8601 with its offset)."""
-    fixed = os.environ.get("HIVEMATRIX_NOW")
-    return parse_instant(fixed) if fixed else datetime.now(UTC)
+    """The current instant in UTC, or the one HIVEMATRIX_NOW names."""
+    wanted = os.environ.get("HIVEMATRIX_NOW")
+    return _named(wanted) if wanted else datetime.now(UTC)
+
+
+def _named(wanted: str) -> datetime:
+    if wanted.startswith("@"):
+        try:
+            wanted = Path(wanted[1:]).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return datetime.now(UTC)
+    return parse_instant(wanted)
 
 
 def parse_instant(text: str) -> datetime:

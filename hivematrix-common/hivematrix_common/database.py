@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Iterable
+from contextlib import closing
 from io import BytesIO
 from typing import Any
 
+import psycopg2
 from flask import Flask, current_app, g, has_app_context, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ColumnElement, Connection, event, text, true
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 
 from hivematrix_common import audit, auth, deadlines, metrics
@@ -36,6 +39,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "pool_timeout": database.pool_wait_ms / 1000,
         "pool_pre_ping": True,
         "pool_recycle": 1800,
+        "hide_parameters": True,  # a fault is logged with its statement, never with what people sent
         "connect_args": {
             "connect_timeout": 3,
             "application_name": f"hivematrix-{settings.service_name}",
@@ -68,7 +72,13 @@ def _init_gate(app: Flask, width: int) -> None:
 
     @app.before_request
     def enter() -> None:
-        if request.url_rule is None or auth.scope_of(app, request.endpoint or "") in {auth.PUBLIC, auth.LOCAL}:
+        view, scope = app.view_functions.get(request.endpoint or ""), auth.scope_of(app, request.endpoint or "")
+        # A public page, signing in above all, is database work as well; health is not.
+        if (
+            request.url_rule is None
+            or scope == auth.LOCAL
+            or (scope == auth.PUBLIC and not getattr(view, "hm_page", 0))
+        ):
             return
         if not gate.acquire(blocking=False):
             metrics.of(app).busy.inc()
@@ -135,13 +145,21 @@ def try_advisory_xact_lock(session: AnySession, name: str) -> bool:
 def copy_rows(
     session: AnySession, table: str, columns: Iterable[str], data: bytes, options: str = "FORMAT text"
 ) -> None:
-    """COPY ready-made rows into `table` within the session's transaction. `table` and `columns` are our own names."""
+    """COPY ready-made rows into `table` within the session's transaction. `table` and `columns` are our own names.
+
+    DBAPIError as for any other statement: a deadlock, a timeout, a server that went away.
+    """
     statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH ({options})"
-    cursor = session.connection().connection.cursor()
+    connection = session.connection()
+    raw = connection.connection
     try:
-        cursor.copy_expert(statement, BytesIO(data), size=COPY_BUFFER)
-    finally:
-        cursor.close()
+        with closing(raw.cursor()) as cursor:
+            cursor.copy_expert(statement, BytesIO(data), size=COPY_BUFFER)
+    except psycopg2.Error as error:
+        lost = bool(raw.closed)
+        if lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(statement, None, error, psycopg2.Error, connection_invalidated=lost) from error
     if has_app_context():
         metrics.of(current_app).statements.inc()
 

@@ -103,3 +103,8 @@ def code_for_status(status: int) -> str:
         return _BY_STATUS[status]
     known = next((code for code, (own, _) in CODES.items() if own == status), None)
     return known or ("bad_request" if status < 500 else "internal")  # noqa: PLR2004
+
+
+def first_line(error: BaseException | None) -> str:
+    """What it says, in one line; its kind when it says nothing, as libpq does once it can open no file."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from hivematrix_common import auth, clock, migrations
 from hivematrix_common.config import Settings
+from hivematrix_common.errors import first_line
 from hivematrix_common.schemas import Health
 from hivematrix_common.version import VERSION
 from hivematrix_common.web import Api, App, json_answer
@@ -81,7 +82,7 @@ class Prober(threading.Thread):
                 url.render_as_string(hide_password=False), connect_timeout=2, options=options, application_name="probe"
             )
         except psycopg2.OperationalError as error:
-            return f"database: {str(error).strip().splitlines()[0]}"
+            return f"database: {first_line(error)}"
         try:
             with connection.cursor() as cursor:
                 cursor.execute(_REVISION)
@@ -89,7 +90,7 @@ class Prober(threading.Thread):
         except psycopg2.errors.UndefinedTable:
             return "schema: the database was never migrated; run init_db.py"
         except psycopg2.Error as error:
-            return f"database: {str(error).strip().splitlines()[0]}"
+            return f"database: {first_line(error)}"
         finally:
             connection.close()
         found = row[0] if row else "nothing"

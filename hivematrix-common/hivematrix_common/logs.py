@@ -12,6 +12,8 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
+from hivematrix_common.tokens import masked
+
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NO_TRACE = "0" * 32
 _trace: ContextVar[str] = ContextVar("trace", default="")
@@ -35,7 +37,7 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in record.__dict__.items() if name not in _PLAIN}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return masked(json.dumps(line, default=str, ensure_ascii=False))
 
 
 def init_logging(service: str, level: str) -> None:

@@ -22,13 +22,13 @@ TRIES = 4
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 BUDGET = 0.2
 BREAK_AFTER, OPEN_SECONDS = 5, 5.0
-_RETRYABLE = {429, 502, 503, 504}
+_RETRYABLE = {429, 500, 502, 503, 504}
 _BROKEN = {500, 502, 503, 504}
 _log = logging.getLogger("hivematrix.peers")
 
 
 class PeerError(Problem):
-    """A call to a peer failed; `retryable` when the fault may pass (no answer, 502 to 504, 429)."""
+    """A call to a peer failed; `retryable` when the fault may pass (no whole answer, 500 to 504, 429)."""
 
     def __init__(self, peer: str, detail: str, *, retryable: bool, answer: Mapping[str, Any] | None = None) -> None:
         super().__init__("peer_unavailable" if retryable else "peer_failed", f"{peer}: {detail}", peer=peer)
@@ -90,7 +90,8 @@ class PeerClient:
     def __init__(
         self, settings: Settings, peer: str, *, read_seconds: float = READ_SECONDS, tries: int = TRIES
     ) -> None:
-        self.peer, self._settings, self._read_seconds, self._tries = peer, settings, read_seconds, tries
+        self.peer, self._settings, self._tries = peer, settings, tries
+        self._read_seconds = min(read_seconds, settings.services.answer_seconds)
         self._budget, self._breaker = Budget(), Breaker()
         self._session = requests.Session()
         self._session.trust_env = False
@@ -166,6 +167,9 @@ class PeerClient:
         except requests.RequestException as error:
             self._record("no_answer", failed=True)
             raise PeerError(self.peer, _silence(error), retryable=True) from None
+        if not _is_framed(answer):
+            self._record("no_answer", failed=True)
+            raise PeerError(self.peer, "its answer is cut short", retryable=True)
         self._record(str(answer.status_code), failed=answer.status_code in _BROKEN)
         if answer.ok:
             return answer
@@ -241,6 +245,12 @@ class PeerSource:
             if error.peer_code == "not_found":
                 return None
             raise
+
+
+def _is_framed(answer: requests.Response) -> bool:
+    """Whether it says where it ends. One cut within its headers does not, and would pass for an empty answer."""
+    headers = answer.headers
+    return headers.get("Content-Length", "").isdigit() or headers.get("Transfer-Encoding", "") == "chunked"
 
 
 def _silence(error: requests.RequestException) -> str:

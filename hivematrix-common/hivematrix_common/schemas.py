@@ -1,10 +1,20 @@
 """Shapes that all services share: problems, pages, decimals as text, account numbers, periods."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from hivematrix_common.cells import shown
 from hivematrix_common.domain.errors import DomainError
@@ -44,6 +54,8 @@ _WORDS = {
     "union_tag_invalid": "expected {discriminator} to be one of {expected_tags}",
     "union_tag_not_found": "expected {discriminator}",
 }
+# What was sent there is not said again.
+_SECRET = {"password", "token"}
 _ALONE = {"missing": "missing", "extra_forbidden": "unknown member"} | dict.fromkeys(
     ["model_type", "model_attributes_type", "dict_type", "json_invalid"], _OBJECT
 )
@@ -67,7 +79,8 @@ def told(fault: Mapping[str, Any]) -> str:
     else:
         message = str(fault["msg"]).removeprefix("Value error, ")
         return message[:1].lower() + message[1:]
-    return words if isinstance(sent, dict | list) else f"{words}, got {shown(str(sent))}"
+    hidden = isinstance(sent, dict | list) or _SECRET.intersection(fault["loc"])
+    return words if hidden else f"{words}, got {shown(str(sent))}"
 
 
 class Model(BaseModel):
@@ -90,6 +103,14 @@ def _period(value: Any) -> Period:
         raise ValueError(error.message) from None
 
 
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected an instant of the years 1 to 9999") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_utc)]  # PostgreSQL takes no offset beyond 16 hours
 DecimalText = Annotated[
     Decimal,
     BeforeValidator(_decimal),

@@ -61,6 +61,7 @@ class Services:
     ledger_token: str = key("", "token presented to Ledger", secret=True)
     archive_token: str = key("", "token presented to Archive", secret=True)
     helm_token: str = key("", "token presented to Helm", secret=True)
+    answer_seconds: int = key(300, "how long the answer to a call is waited for at most")
 
 
 @dataclass(frozen=True, kw_only=True)

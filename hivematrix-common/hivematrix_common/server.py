@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,11 +16,13 @@ from waitress.task import ErrorTask
 
 from hivematrix_common import logs, metrics
 from hivematrix_common.errors import Problem, code_for_status
+from hivematrix_common.exhaustion import end_if_exhausted, end_with_any_thread
 from hivematrix_common.health import prober
 from hivematrix_common.web import BODY_LIMIT, PROBLEM, App
 
 # A page of 500 bills is 20 MB: Waitress's own 8 KiB a turn and temporary files cost more than the bills' checks.
 IO_BYTES, IN_MEMORY = 256 * 1024, 32 * 1024 * 1024
+FULL_PAUSE = 0.1  # without a free file descriptor every try fails, at once and with a line of log
 LOOKS = 3  # a request may lie between two of its parts when we look
 _log = logging.getLogger("hivematrix.server")
 
@@ -41,6 +44,10 @@ class ProblemTask(ErrorTask):
 
 class Channel(HTTPChannel):
     error_task_class = ProblemTask
+
+    def handle_error(self) -> None:
+        end_if_exhausted()
+        super().handle_error()
 
 
 def make_server(app: App) -> Any:
@@ -65,7 +72,22 @@ def make_server(app: App) -> Any:
         ident=None,
     )
     server.channel_class = Channel
+    server.handle_error = partial(_handle_error, server.handle_error)
+    server.accept = partial(_accept, server.accept)
     return server
+
+
+def _accept(usual: Callable[[], Any]) -> Any:
+    try:
+        return usual()
+    except OSError:
+        time.sleep(FULL_PAUSE)
+        raise
+
+
+def _handle_error(usual: Callable[[], None]) -> None:
+    end_if_exhausted()
+    usual()
 
 
 def serve(app: App) -> int:
@@ -74,6 +96,7 @@ def serve(app: App) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    end_with_any_thread()
     probe = prober(app)
     probe.start()
     _settle_memory()
@@ -105,6 +128,11 @@ def _drain(app: App, server: Any) -> None:
 
 
 def _stop_listening(server: Any) -> None:
+    """Close the door behind everyone who stands in it: whom the kernel let in already would be cut off."""
+    before = -1
+    while before != len(server.active_channels):
+        before = len(server.active_channels)
+        server.handle_accept()
     server.del_channel()
     server.socket.close()
 

@@ -16,6 +16,10 @@ from hivematrix_common.domain.roles import SCOPES
 CALLER = re.compile(r"[a-z0-9][a-z0-9-]{0,49}")
 _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SHAPE = re.compile(r"hm_([a-z0-9-]{1,50})_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
+# The secret parts of a service token and of a session token, wherever they stand in a text.
+_SECRET_PART = re.compile(
+    r"(hm_[a-z0-9-]{1,50}_[0-9A-Za-z]{8}_)[0-9A-Za-z]{30,}|(eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.)[\w-]+"
+)
 _BITS = 256
 
 
@@ -55,6 +59,11 @@ def well_formed(token: str) -> bool:
 def token_id(token: str) -> str:
     match = _SHAPE.fullmatch(token)
     return match[2] if match else digest(token)[7:15]
+
+
+def masked(text: str) -> str:
+    """The text without the secret parts of tokens in it: people paste them where none belongs, such as addresses."""
+    return _SECRET_PART.sub(r"\1\2...", text)
 
 
 def digest(token: str) -> str:

@@ -18,9 +18,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from hivematrix_common import apidocs, audit, auth, deadlines, logs, metrics, sessions
 from hivematrix_common.config import SERVICES, Settings
+from hivematrix_common.domain.canonical import parse_json
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.roles import SERVICES_ONLY
-from hivematrix_common.errors import FieldError, Problem, code_for_status, from_domain
+from hivematrix_common.errors import FieldError, Problem, code_for_status, first_line, from_domain
+from hivematrix_common.exhaustion import end_if_exhausted
 from hivematrix_common.schemas import ProblemDocument, told
 from hivematrix_common.version import VERSION
 
@@ -163,10 +165,10 @@ def init_limits(app: Flask) -> None:
             raise Problem("body_too_large", f"At most {request.max_content_length:,} bytes are taken here.")
 
     @app.before_request
-    def parse_json() -> None:
+    def check_json() -> None:
         if request.mimetype == JSON and request.method in {"POST", "PUT", "PATCH"}:
             try:
-                orjson.loads(request.get_data())
+                parse_json(request.get_data())
             except orjson.JSONDecodeError as error:
                 raise Problem("bad_request", f"The body is not JSON: {error}.") from None
 
@@ -217,11 +219,12 @@ def init_errors(app: Flask) -> None:
     @app.errorhandler(OperationalError)
     @app.errorhandler(PoolTimeoutError)
     def no_database(error: Exception) -> Response:
-        _log.error("database unavailable", extra={"reason": str(error).splitlines()[0]})
+        _log.error("database unavailable", extra={"reason": first_line(error)})
         return problem_answer(Problem("database_unavailable", _UNAVAILABLE, headers={"Retry-After": "2"}))
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
+        end_if_exhausted(error)
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             return no_database(error)
         _log.exception("unexpected fault")
@@ -271,7 +274,7 @@ def ndjson_documents() -> list[Any]:
     found = []
     for number, line in ndjson_lines():
         try:
-            found.append(orjson.loads(line))
+            found.append(parse_json(line))
         except orjson.JSONDecodeError as error:
             raise Problem("bad_request", f"Line {number} is not JSON: {error}.") from None
     return found

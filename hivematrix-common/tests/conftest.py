@@ -106,6 +106,10 @@ def create_toy(settings: ToySettings) -> web.App:
     def broken() -> Response:
         raise RuntimeError("a secret detail")
 
+    @api.get("/api/huge", scope="codex:read")
+    def huge() -> Response:
+        return web.json_answer("x" * 10**17)
+
     add_client_routes(api)
     app.register_api(api)
     app.register_api(audit_feed.api)
@@ -157,7 +161,7 @@ def toy(service: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def own_toy(service: Callable[..., Any]) -> Any:
-    """For tests that need several connections or the owner: a database of its own."""
+    """For tests that need several connections, lose them, or need the owner: a database of its own."""
     return service(ToySettings, create_toy, isolation="copy")
 
 

@@ -8,6 +8,7 @@ from itertools import product
 from string import ascii_uppercase
 from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 import rfc8785
 from hivematrix_common.domain import canonical as canonical_module
@@ -158,3 +159,14 @@ def test_strict_parsing_refuses_what_two_readers_may_read_differently(data: byte
 def test_a_digest_is_spelled_with_its_algorithm() -> None:
     assert digest(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert canonical_module.LIMIT == 2**53
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loads(_data: bytes) -> None:
+        raise orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
+
+    with pytest.raises(orjson.JSONDecodeError):
+        canonical_module.parse_json(b"{")
+    monkeypatch.setattr(canonical_module.orjson, "loads", loads)
+    with pytest.raises(MemoryError):
+        canonical_module.parse_json(b"{}")

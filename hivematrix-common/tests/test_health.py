@@ -1,5 +1,6 @@
 from typing import Any
 
+import psycopg2
 import pytest
 from hivematrix_common.health import STALE_SECONDS, Check, prober
 
@@ -17,6 +18,15 @@ def test_a_dead_database_fails_health_and_readiness_but_not_life(toy: Any) -> No
     assert toy.get("/health", None).get_json() == {"status": "fail", "service": "toy"}
     assert "database" in toy.get("/readyz", None).get_json()["reason"]
     assert toy.get("/livez", None).status_code == 200
+
+
+def test_a_database_that_fails_without_a_word_is_a_finding_too(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def speechless(*_arguments: Any, **_options: Any) -> None:
+        raise psycopg2.OperationalError
+
+    monkeypatch.setattr(psycopg2, "connect", speechless)
+    prober(toy.app).look()
+    assert toy.get("/readyz", None).get_json()["reason"] == "database: OperationalError"
 
 
 def test_a_schema_that_is_not_at_head_is_not_ready(toy: Any) -> None:

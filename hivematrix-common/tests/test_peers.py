@@ -1,3 +1,5 @@
+import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -42,8 +44,9 @@ def test_a_call_carries_token_trace_deadline_and_billing_settings(codex: Any, cl
     assert (sent["X-Billing-Timezone"], sent["X-Billing-Currency"]) == ("Asia/Tokyo", "USD")
 
 
-def test_a_passing_fault_is_retried(codex: Any, client: PeerClient) -> None:
-    codex.answers("GET", "/x", failing(2))
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_passing_fault_is_retried(codex: Any, client: PeerClient, status: int) -> None:
+    codex.answers("GET", "/x", failing(2, status))
     assert client.get_json("/x") == {"ok": 1}
     assert len(codex.calls) == 3
 
@@ -73,6 +76,33 @@ def test_an_answer_that_is_cut_short_is_a_passing_fault(codex: Any, client: Peer
     with pytest.raises(PeerError, match="cut short") as caught:
         client.get_ndjson("/x")
     assert caught.value.retryable
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nContent-Length: 2\r\nX-More: y\r\n\r\n{}"
+
+
+@pytest.mark.parametrize("end", range(len(HEAD)))
+def test_an_answer_cut_at_any_byte_is_a_passing_fault(toy_settings: Callable[..., Any], end: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            link, _ = listener.accept()
+            with link:
+                link.recv(65536)
+                link.sendall(HEAD[:end])
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(PeerError, match=r"codex: (no answer|its answer is cut short)") as caught:
+            PeerClient(toy_settings({"services": {"codex_url": url}}), "codex").post_for_ndjson("/x", {})
+    assert caught.value.retryable
+
+
+def test_an_answer_is_waited_for_as_long_as_the_conf_says(codex: Any, toy_settings: Callable[..., Any]) -> None:
+    codex.answers("POST", "/x", lambda _request: time.sleep(1.5) or Response("{}"))
+    services = {"codex_url": codex.url, "answer_seconds": "1"}
+    with pytest.raises(PeerError, match="no answer in time"):
+        PeerClient(toy_settings({"services": services}), "codex").post_json("/x", {})
 
 
 def test_after_five_failures_the_peer_is_left_alone_until_a_probe(codex: Any, client: PeerClient) -> None:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from hivematrix_common.postgres import Cluster, free_port
+from hivematrix_common.server import _stop_listening, make_server
 from hivematrix_common.testing import Server
 
 pytestmark = pytest.mark.mesh
@@ -121,6 +123,28 @@ def test_sigterm_finishes_what_runs_and_leaves_with_zero(running: Any, people: d
         answer = b"".join(iter(lambda: link.recv(65536), b""))
     assert b'"done"' in answer
     assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.filterwarnings("ignore:send_bytes:DeprecationWarning")
+def test_who_stands_in_the_door_when_it_closes_is_let_in(toy: Any) -> None:
+    object.__setattr__(toy.app.settings.service, "port", free_port())
+    server = make_server(toy.app)
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(server.socket.getsockname(), timeout=5))
+        _stop_listening(server)
+        assert len(server.active_channels) == 3
+        for channel in list(server.active_channels.values()):
+            channel.handle_close()
+    server.task_dispatcher.shutdown()
+    server.trigger.close()
+
+
+def test_a_service_out_of_memory_says_so_and_ends(running: Any, people: dict[str, str]) -> None:
+    process, url = running
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{url}/api/huge", headers={"Authorization": f"Bearer {people['admin']}"}, timeout=5)
+    assert (process.wait(timeout=10), process.stderr.read()) == (1, "out of memory\n")
 
 
 def test_a_taken_port_is_named_and_not_tried_again(start: Callable[..., Any], running: Any, postgres: Server) -> None:

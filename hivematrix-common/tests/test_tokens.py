@@ -1,9 +1,15 @@
+import json
+import logging
 import os
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from hivematrix_common import clock, tokens
+from hivematrix_common.domain.session import Claims
+from hivematrix_common.logs import JsonFormatter
+from hivematrix_common.session_tokens import issue
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,3 +77,23 @@ def test_refusals_are_logged_without_the_token(
     toy.get("/api/notes", "stranger")
     assert "refused" in caplog.text
     assert people["stranger"] not in "".join(str(record.__dict__) for record in caplog.records)
+
+
+def test_a_token_pasted_into_an_address_is_kept_without_its_secret_part(own_toy: Any) -> None:
+    token = tokens.generate("ada")
+    assert own_toy.get(f"/api/notes?{token}", None).status_code == 401
+    assert own_toy.get(f"/api/companies/{token}", None).status_code == 401
+    with closing(own_toy.owner()) as owner, owner.cursor() as cursor:
+        cursor.execute("SELECT target FROM audit.entries ORDER BY id")
+        assert cursor.fetchall() == [("/api/notes",), (f"/api/companies/{token[:16]}...",)]
+
+
+def test_a_log_line_holds_no_token_whoever_wrote_it(signing_key: Any) -> None:
+    token, session = tokens.generate("ada"), issue(signing_key, Claims("1", "ada", "Ada", "admin", "s"))
+    record = logging.makeLogRecord(
+        {"msg": "asked with %s and %s", "args": (token, session), "header": f"Bearer {token}"}
+    )
+    line = JsonFormatter("toy").format(record)
+    assert token not in line
+    assert session.rpartition(".")[2] not in line
+    assert json.loads(line)["header"] == f"Bearer {token[:16]}..."

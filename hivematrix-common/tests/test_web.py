@@ -110,6 +110,17 @@ def test_a_refusal_says_in_plain_words_what_was_expected(members: dict[str, Any]
     assert [f"{one['loc'][0]}: {told(one)}" for one in refused.value.errors()] == [fault]
 
 
+def test_a_refusal_does_not_say_a_password_again() -> None:
+    class Change(Model):
+        password: Annotated[str, Field(max_length=9)]
+        name: Annotated[str, Field(max_length=9)]
+
+    with pytest.raises(ValidationError) as refused:
+        Change.model_validate({"password": "violet kettle", "name": "somebody else"})
+    words = "expected at most 9 characters"
+    assert list(map(told, refused.value.errors())) == [words, f"{words}, got somebody else"]
+
+
 @pytest.mark.parametrize("body", [b"[]", b"[1]", b'"x"', b"5", b"null", b"true"])
 def test_a_body_that_is_no_object_is_told_so(toy: Any, body: bytes) -> None:
     problem = shape_of(toy.call("POST", "/api/notes", data=body, content_type="application/json"))

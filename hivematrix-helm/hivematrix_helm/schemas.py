@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from hivematrix_common.audit_feed import AuditEntry
-from hivematrix_common.schemas import NO_NUL, Account, Model, PageQuery
-from pydantic import AwareDatetime, Field
+from hivematrix_common.schemas import NO_NUL, Account, Instant, Model, PageQuery
+from pydantic import Field
 
 
 class ServicePath(Model):
@@ -199,8 +199,8 @@ class AuditQuery(PageQuery):
     target: str | None = Field(None, max_length=300, pattern=NO_NUL, description="a part, such as an account number")
     outcome: Literal["allowed", "refused", "failed"] | None = None
     trace_id: str | None = Field(None, pattern="^[0-9a-f]{32}$", description="what one request caused everywhere")
-    since: AwareDatetime | None = Field(None, alias="from", description="an instant, such as 2025-11-01T00:00:00Z")
-    before: AwareDatetime | None = Field(None, alias="to", description="the instant behind the last one that is meant")
+    since: Instant | None = Field(None, alias="from", description="an instant, such as 2025-11-01T00:00:00Z")
+    before: Instant | None = Field(None, alias="to", description="the instant behind the last one that is meant")
 
 
 class AuditPage(Model):

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from hivematrix_common import clock
 from hivematrix_common.session_tokens import Verifier
+from hivematrix_helm import store
 from hivematrix_helm.domain import second_factor
 from hivematrix_helm.services import sessions
 from hivematrix_helm.store import people
@@ -72,6 +73,7 @@ class TestOwnAccount:
         self, at_home, add_user, password, new_browser
     ):
         people.change(people.named("maya").id, totp_secret=bytes(20))
+        store.session().commit()
         at_home.get("/account")
         assert at_home.submit("/account/recovery-codes", password=WRONG).status_code == 422
         assert at_home.submit("/account/recovery-codes", password=password).status_code == 200

@@ -1,6 +1,7 @@
 """The pages on the way in and out, as a browser without scripts uses them."""
 
 import re
+from datetime import timedelta
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +11,7 @@ from hivematrix_common.session_tokens import Verifier
 from hivematrix_helm.app import create_app
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.services import accounts, own_account, sessions
+from sqlalchemy.exc import OperationalError
 
 WRONG = "not the password at all"
 NEW = "seven marmalade tractors"
@@ -225,6 +227,17 @@ class TestAttacks:
     def test_the_administrator_s_pages_are_the_administrator_s(self, at_home, path):
         assert at_home.get(path).status_code == 403
 
+    def test_a_flood_of_sign_ins_leaves_a_thread_for_health(self, browser, helm):
+        browser.get("/login")
+        gate = helm.app.extensions["hivematrix_gate"]
+        taken = [gate.acquire(blocking=False) for _ in range(3)]
+        try:
+            answer = browser.submit("/login", name="maya", password=WRONG)
+            assert (all(taken), answer.status_code, answer.headers["Retry-After"]) == (True, 503, "1")
+            assert helm.get("/livez", None).status_code == 200
+        finally:
+            gate.release(3)
+
     def test_a_huge_password_is_no_work(self, browser, maya):
         assert browser.sign_in("maya", "x" * 400_000).status_code == 422
 
@@ -286,3 +299,23 @@ class TestHandOver:
     def test_an_ended_session_is_not_handed_over(self, at_home):
         accounts.sign_out("maya")
         assert place(at_home.get("/session/hand-over?service=codex&state=abc")) == "/login"
+
+
+class TestWithoutDatabase:
+    """Whoever mends things has to get in, and what they see must not depend on what is broken."""
+
+    @pytest.fixture
+    def away(self, at_home, monkeypatch):
+        at_home.get("/account")
+
+        def fail(*_):
+            raise OperationalError("SELECT 1", {}, Exception("could not connect"))
+
+        monkeypatch.setattr("hivematrix_helm.store.sessions.hurry", fail)
+        return at_home
+
+    @pytest.mark.parametrize(("minutes", "status"), [(11, 403), (14, 403), (16, 401)])
+    def test_a_token_holds_for_its_fifteen_minutes(self, away, set_clock, minutes, status):
+        """Maya may not see the accounts: that is said to her as long as it is known who she is."""
+        set_clock((clock.now() + timedelta(minutes=minutes)).isoformat())
+        assert away.client.get("/api/users").status_code == status

@@ -46,6 +46,13 @@ def test_five_wrong_passwords_close_the_door_for_that_name_from_there_only(maya,
     assert sign_in.by_password("maya", password, HERE)
 
 
+def test_what_was_typed_for_a_name_is_not_kept(helm):
+    """It may be a password."""
+    assert sign_in.by_password("violet kettle orbit", WRONG, HERE) is None
+    rows = store.session().execute(text("SELECT name, sign_in_failures::text FROM sign_in_failures")).all()
+    assert [(len(name), "violet" in row) for name, row in rows] == [(64, False)]
+
+
 def test_another_spelling_is_the_same_name(maya):
     for spelling in ("maya", "MAYA", " maya ", "\uff2d\uff21\uff39\uff21", "ma\0ya"):
         assert sign_in.by_password(spelling, WRONG, HERE) is None

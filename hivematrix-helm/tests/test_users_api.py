@@ -7,6 +7,7 @@ from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.services import accounts, passwords, sessions, sign_in
 from hivematrix_helm.store import people
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 MAYA = {"name": "Maya@Lakeshore.example", "display_name": "Maya Ortiz", "role": "billing"}
 
@@ -170,3 +171,9 @@ def test_an_endless_password_is_wrong_without_work(monkeypatch):
     monkeypatch.setattr(passwords._HASHER.__class__, "verify", lambda _self, _hash, typed: worked.append(typed))
     passwords.matches(None, "x" * 5_000_000)
     assert worked == [""]
+
+
+def test_a_statement_that_fails_is_not_told_with_what_was_sent(helm):
+    with pytest.raises(DBAPIError) as failed:
+        helm.db.session.execute(text("SELECT 1 FROM people WHERE id = :secret"), {"secret": "violet kettle orbit"})
+    assert "[SQL parameters hidden" in str(failed.value)

@@ -347,7 +347,9 @@ def test_an_import_without_files_is_refused(world):
     assert world.ledger.post("/api/import", json={}).status_code in {415, 422}
 
 
-@pytest.mark.parametrize(("status", "code"), [(503, "peer_unavailable"), (500, "peer_failed")])
+@pytest.mark.parametrize(
+    ("status", "code"), [(503, "peer_unavailable"), (500, "peer_unavailable"), (404, "peer_failed")]
+)
 def test_a_failing_codex_is_named_and_nothing_is_guessed(world, status, code):
     world.codex.peer.answers("GET", "/api/billing-inputs", {"code": "x", "detail": "broken"}, status)
     answer = world.get("/api/bills/620547/2025-10")

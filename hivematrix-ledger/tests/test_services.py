@@ -1,6 +1,8 @@
 """Acceptance: sealed once, recorded from what is sealed, safe against repeats, deaths and rivals."""
 
+import contextlib
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -9,6 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 from hivematrix_ledger import clients
+from hivematrix_ledger.services import bills
 from werkzeug.wrappers import Response
 
 SOURCE = Path(__file__).resolve().parents[1] / "hivematrix_ledger" / "services" / "acceptance.py"
@@ -198,6 +201,33 @@ def test_two_at_once_seal_each_bill_once(own_world, company):
     assert len(own_world.rows("SELECT * FROM acceptances")) == 8
 
 
+def test_two_pages_are_computed_one_after_the_other(own_world, company, monkeypatch):
+    """So the first is at the archive while the second is computed."""
+    pages = [[f"{page}{n}" for n in range(4)] for page in "AB"]
+    own_world.codex.hold(*(company(account) for page in pages for account in page))
+    order, both = [], threading.Barrier(2)
+
+    def build(period, facts, *others):
+        order.append(facts["account_number"][0])
+        if len(order) == 1:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(1)
+        elif order[-1] != order[0]:
+            both.abort()
+        return whole(period, facts, *others)
+
+    def accept(accounts):
+        client = own_world.ledger.app.test_client()
+        body = {"period": "2025-10", "accounts": accounts}
+        return client.post("/api/bills/accept", json=body, headers=own_world.ledger.headers("admin")).status_code
+
+    whole = bills.build_inputs
+    monkeypatch.setattr(bills, "build_inputs", build)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(accept, pages)) == [200, 200]
+    assert "".join(order) in {"AAAABBBB", "BBBBAAAA"}
+
+
 def test_what_a_rival_sealed_with_other_content_meanwhile_is_what_is_accepted(world, case):
     """A second Ledger without our locks: its bill reaches the archive between our question and ours."""
 
@@ -348,12 +378,20 @@ def test_an_entry_on_two_bills_raises_an_alarm_and_stays_on_the_first(world, com
     assert len(world.rows("SELECT * FROM accepted_entries")) == 1
 
 
-def test_what_stays_sealed_with_other_content_may_be_tried_again(world):
-    problem = {"code": "already_accepted", "detail": "sealed with other content"}
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        ("already_accepted", ("already_accepted", True)),
+        ("period_open", ("invalid", True)),
+        ("invalid", ("invalid", False)),
+    ],
+)
+def test_what_another_content_or_a_slow_clock_refuses_may_be_tried_again(world, refused, told):
+    problem = {"code": refused, "detail": "not now"}
     refusal = {"invoice_number": "620547-202510", "status": "refused", "problem": problem}
     world.archive.peer.answers("POST", "/api/snapshots/batch", [orjson.dumps(refusal)])
     result = world.accept("620547")["620547"]
-    assert (result["status"], result["code"], result["retryable"]) == ("failed", "already_accepted", True)
+    assert (result["status"], result["code"], result["retryable"]) == ("failed", *told)
 
 
 def test_an_archive_that_answers_too_little_has_failed(world, company):

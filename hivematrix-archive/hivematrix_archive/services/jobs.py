@@ -32,8 +32,8 @@ from hivematrix_archive.domain.jobs import Job, Kind, Result, Status, Tally
 from hivematrix_archive.domain.schedule import Schedule, due_periods
 from hivematrix_archive.store import jobs as store
 
-# One is fetched and computed, one checked, one stored: what a third adds was measured.
-IN_FLIGHT = 3
+# One is fetched, one computed, one checked, one stored: what each adds was measured.
+IN_FLIGHT = 4
 MISSING_ROW = "scheduled_snapshots: the row is missing; run: INSERT INTO scheduled_snapshots DEFAULT VALUES"
 _log = logging.getLogger("hivematrix.archive")
 
@@ -75,10 +75,14 @@ def runner(settings: Settings, engine: Engine, progress: Callable[[Job, Tally], 
 
 
 def run_due(runner: Runner) -> list[Report]:
-    """The timer's run: what dead processes left, what is to be tried again, then every due period."""
+    """The timer's run: what dead processes left, what is to be tried again, then every due period.
+
+    A job whose month has not ended was made while the clock was ahead: it waits, and loses none of its tries.
+    """
     with sole_run(runner.engine) as connection:
         row = _schedule(connection)
-        left = [job for job in _unfinished(connection) if row.enabled or job.kind is not Kind.SCHEDULED]
+        ended = [job for job in _unfinished(connection) if job.period.has_ended(clock.now(), runner.zone)]
+        left = [job for job in ended if row.enabled or job.kind is not Kind.SCHEDULED]
         reports = [_run(runner, connection, job) for job in left]
         if row.enabled:
             reports += [_run(runner, connection, job) for job in _due_jobs(runner, connection, row)]
@@ -262,7 +266,7 @@ def _work(runner: Runner, connection: Connection, job: Job, accounts: Sequence[s
 
 
 def _settled_pages(runner: Runner, job: Job, pages: Iterable[Sequence[str]]) -> Iterator[list[Result]]:
-    """The pages' results in order, with three pages on their way at a time."""
+    """The pages' results in order, with four pages on their way at a time."""
     with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="accept") as pool:
         under_way: deque[Future[list[Result]]] = deque()
         for page in pages:

@@ -12,7 +12,7 @@ from flask import Response
 from hivematrix_common import audit, clock, idempotency
 from hivematrix_common.database import AnySession
 from hivematrix_common.domain import merkle
-from hivematrix_common.domain.canonical import digest
+from hivematrix_common.domain.canonical import digest, parse_json
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.errors import FieldError, Problem, from_domain
 from hivematrix_common.failpoints import failpoint
@@ -83,7 +83,9 @@ def seal(
         signer = log.signer_now(session, sealer.outside, sealer.sealer_url)
         outcomes, note = _seal(session, sealer, signer, prepared)
         with stage("seal-answer"):
-            answer = idempotency.store(session, keyed, respond(outcomes))
+            answer = respond(outcomes)
+            if all(outcome.receipt for outcome in outcomes):  # a refusal may pass, so the same key may ask again
+                idempotency.store(session, keyed, answer)
         failpoint("seal-answer")
         with stage("seal-commit"):
             session.commit()
@@ -98,7 +100,7 @@ def seal(
 def _prepare(line: bytes, zone: ZoneInfo) -> Checked | Outcome:
     number = None
     try:
-        request = orjson.loads(line)
+        request = parse_json(line)
         number = _number_of(request)
         return check_request(request, clock.now(), zone)
     except orjson.JSONDecodeError as error:

@@ -49,6 +49,16 @@ def digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def parse_json(data: bytes) -> Any:
+    """orjson.loads, which takes a lack of memory for a fault of the JSON; that is a MemoryError here."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if error.msg.startswith("Not enough memory"):
+            raise MemoryError from error
+        raise
+
+
 def parse_strict(data: bytes) -> Any:
     """JSON with no duplicate keys, no floats, no NaN and no integers of 2^53 and more; DomainError says which."""
     try:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-Amount = Decimal | int | float
-PAD = 3.0
-SLIVER = 1.0  # what is not nothing can be seen
-END = 8.0
+Amount = Decimal | int
+NOTHING, WHOLE = Decimal(0), Decimal(1)
+PAD = Decimal(3)
+SLIVER = Decimal(1)  # what is not nothing can be seen
+END = Decimal(8)
+_TENTH = Decimal("0.1")
 # How tall a day's mark is and where it is broken: the shape says the state before the colour does.
 DAY: dict[str, tuple[tuple[float, float], ...]] = {
     "ok": ((0.5, 31),),
@@ -20,16 +22,16 @@ DAY: dict[str, tuple[tuple[float, float], ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    x: float
-    y: float
-    width: float
-    height: float
+    x: Decimal
+    y: Decimal
+    width: Decimal
+    height: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    x: float
-    y: float
+    x: Decimal
+    y: Decimal
 
     def __str__(self) -> str:
         return f"{self.x},{self.y}"
@@ -39,61 +41,66 @@ class Point:
 class Fall:
     """One bar of a waterfall; `kind` is its class, `step` the path that leads to its neighbours."""
 
-    x: float
-    width: float
+    x: Decimal
+    width: Decimal
     kind: str
     step: str
 
 
-def bars(amounts: Sequence[Amount], width: float, height: float) -> list[Box]:
+def bars(amounts: Sequence[Amount], width: int, height: int) -> list[Box]:
     """Bars from 0 up; an amount below 0 has none."""
     if not amounts:
         return []
-    slot, top = width / len(amounts), float(max(*amounts, 0)) or 1.0
+    slot, top = Decimal(width) / len(amounts), Decimal(max(*amounts, 0)) or WHOLE
     heights = [
-        max(float(amount) / top * height, SLIVER if amount else 0.0) if amount >= 0 else 0.0 for amount in amounts
+        max(amount / top * height, SLIVER if amount else NOTHING) if amount >= 0 else NOTHING for amount in amounts
     ]
     return [
-        Box(_short(place * slot + slot * 0.075), _short(height - tall), _short(slot * 0.85), _short(tall))
+        Box(
+            _short(place * slot + slot * Decimal("0.075")),
+            _short(height - tall),
+            _short(slot * Decimal("0.85")),
+            _short(tall),
+        )
         for place, tall in enumerate(heights)
     ]
 
 
 def points(
-    amounts: Sequence[Amount], width: float, height: float, low: Amount | None = None, high: Amount | None = None
+    amounts: Sequence[Amount], width: int, height: int, low: Amount | None = None, high: Amount | None = None
 ) -> list[Point]:
     """A line from left to right, between its lowest and highest amount unless `low` and `high` say the scale."""
     if not amounts:
         return []
-    bottom = float(min(amounts) if low is None else low)
-    span = (float(max(amounts) if high is None else high) - bottom) or 1.0
+    bottom = Decimal(min(amounts) if low is None else low)
+    span = (max(amounts) if high is None else high) - bottom or WHOLE
     step = (width - 2 * PAD) / max(1, len(amounts) - 1)
     tall = height - 2 * PAD
     return [
-        Point(_short(PAD + place * step), _short(PAD + tall * (1 - (float(amount) - bottom) / span)))
+        Point(_short(PAD + place * step), _short(PAD + tall * (1 - (amount - bottom) / span)))
         for place, amount in enumerate(amounts)
     ]
 
 
-def shares(amounts: Sequence[Amount], width: float, gap: float = 3.0) -> list[Box]:
+def shares(amounts: Sequence[Amount], width: int, gap: int = 3) -> list[Box]:
     """Parts of a whole side by side."""
-    whole = float(sum(amounts)) or 1.0
-    found, x = [], 0.0
+    whole = Decimal(sum(amounts)) or WHOLE
+    found, x = [], NOTHING
     for amount in amounts:
-        part = float(amount) / whole * width
-        found.append(Box(_short(x), 0, _short(max(part - gap, SLIVER)), 0))
+        part = amount / whole * width
+        found.append(Box(_short(x), NOTHING, _short(max(part - gap, SLIVER)), NOTHING))
         x += part
     return found
 
 
-def fall(amounts: Sequence[Amount], width: float) -> list[Fall]:
+def fall(amounts: Sequence[Amount], width: int) -> list[Fall]:
     """From the first amount, a total, through changes to the last, the new total. The scale need not start at 0."""
     if len(amounts) < 2:  # noqa: PLR2004 - two totals
         return []
-    levels = [float(amounts[0])]
+    levels = [Decimal(amounts[0])]
     for change in amounts[1:-1]:
-        levels.append(levels[-1] + float(change))
-    low, span = min(levels), (max(levels) - min(levels)) or 1.0
+        levels.append(levels[-1] + change)
+    low, span = min(levels), (max(levels) - min(levels)) or WHOLE
     at = [END / 2 + (level - low) / span * (width - END) for level in levels]
     last = len(at) - 1
     found = [Fall(_short(at[0] - END / 2), END, "hm-end", f"M{_short(at[0])} 19V32")]
@@ -105,5 +112,5 @@ def fall(amounts: Sequence[Amount], width: float) -> list[Fall]:
     return [*found, Fall(_short(at[last] - END / 2), END, "hm-end", f"M{_short(at[last])} -8V5")]
 
 
-def _short(value: float) -> float:
-    return round(value, 1)
+def _short(value: Decimal) -> Decimal:
+    return value.quantize(_TENTH)

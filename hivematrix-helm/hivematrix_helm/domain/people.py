@@ -13,7 +13,8 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9]{1,32}")
 
 def normal_name(typed: str) -> str:
     """The sign-in name behind what was typed: names have no capitals, and nothing PostgreSQL does not take."""
-    return unicodedata.normalize("NFKC", typed).replace("\0", "").strip().lower()[:LONGEST_NAME]
+    few = typed[: 10 * LONGEST_NAME]  # some letters become eighteen
+    return unicodedata.normalize("NFKC", few).replace("\0", "").strip().lower()[:LONGEST_NAME]
 
 
 def parse_name(text: str) -> str:

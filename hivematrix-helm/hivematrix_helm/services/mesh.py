@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 from hivematrix_common import logs
-from hivematrix_common.errors import Problem
+from hivematrix_common.errors import Problem, first_line
 from sqlalchemy.exc import SQLAlchemyError
 
 from hivematrix_helm import store
@@ -60,7 +60,7 @@ def operate(settings: HelmSettings, action: str, name: str, caller: str) -> dict
         store.session().commit()
     except SQLAlchemyError as error:
         store.session().rollback()
-        _log.warning("operation not recorded", extra={"reason": str(error).splitlines()[0]})
+        _log.warning("operation not recorded", extra={"reason": first_line(error)})
     return {"success": True, "message": f"{name} is {ACTIONS[action]}", "pid": answer["pid"]}
 
 

@@ -3,13 +3,17 @@
 import hashlib
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hivematrix_common import clock
 from hivematrix_common.domain.session import Claims
+from hivematrix_common.errors import Problem
 from hivematrix_common.session_tokens import InvalidSessionError, Verifier, age, issue
 from sqlalchemy import Row
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hivematrix_helm import store
 from hivematrix_helm.config import HelmSettings
@@ -23,19 +27,36 @@ _log = logging.getLogger("hivematrix.sessions")
 
 
 class LocalSource:
-    """What other services ask Helm for, Helm asks itself."""
+    """What other services ask Helm for, Helm asks itself.
+
+    Its database away is to it what Helm away is to them: whoever restarts a service then is still let in.
+    """
 
     def __init__(self, settings: HelmSettings) -> None:
         self._settings = settings
 
     def renew(self, token: str) -> str | None:
-        return renew(self._settings, token)
+        with _away_told():
+            return renew(self._settings, token)
 
     def exchange(self, code: str) -> str | None:
-        return exchange(self._settings, code, "helm")
+        with _away_told():
+            return exchange(self._settings, code, "helm")
 
     def revoked(self) -> set[str]:
-        return revoked()
+        with _away_told():
+            return revoked()
+
+
+@contextmanager
+def _away_told() -> Iterator[None]:
+    try:
+        sessions.hurry()
+        yield
+    except (OperationalError, PoolTimeoutError) as error:
+        raise Problem("database_unavailable", str(error).partition("\n")[0]) from None
+    finally:
+        store.session().rollback()  # what follows in this request has its usual time
 
 
 def begin(settings: HelmSettings, person: Person, address: str | None, agent: str) -> str:

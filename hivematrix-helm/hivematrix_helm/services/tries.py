@@ -1,7 +1,10 @@
 """Wrong tries: counted for the name and for where they come from, and refused when there are too many."""
 
+import hashlib
+import hmac
 import logging
 
+from flask import current_app
 from hivematrix_common import audit, clock
 from hivematrix_common.errors import Problem
 
@@ -17,7 +20,7 @@ def check(name: str, address: str | None) -> None:
 
     Until the transaction ends no other try for this name or from there is looked at: many at once count as many.
     """
-    source, now = source_of(address), clock.now()
+    name, source, now = _kept(name), source_of(address), clock.now()
     until = free_at(failures.recent(name, source, now), name, source, now)
     if until is None:
         return
@@ -31,10 +34,16 @@ def check(name: str, address: str | None) -> None:
 def failed(name: str, address: str | None) -> None:
     """Count a wrong try, and commit it."""
     audit.about(outcome="refused")
-    failures.add(name, source_of(address), clock.now())
+    failures.add(_kept(name), source_of(address), clock.now())
     store.session().commit()
 
 
 def forget(name: str, address: str | None) -> None:
     """The person is in: what they mistyped before counts no more. The caller commits."""
-    failures.forget(name, source_of(address))
+    failures.forget(_kept(name), source_of(address))
+
+
+def _kept(name: str) -> str:
+    """What stands in the database for a name: people type their password there, too."""
+    key = current_app.settings.pages.secret_key  # type: ignore[attr-defined]
+    return hmac.new(key.encode(), name.encode(), hashlib.sha256).hexdigest()

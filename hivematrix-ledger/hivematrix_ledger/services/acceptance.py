@@ -202,8 +202,10 @@ class _Page:
                 settled.account_number, answer["status"], settled.invoice_number, settled.total
             )
         elif answer["problem"]["code"] != "already_accepted":
-            problem = Problem("invalid", f"The archive refuses it: {answer['problem']['detail']}")
-            self._failed(settled.account_number, problem)
+            refusal = answer["problem"]
+            problem = Problem("invalid", f"The archive refuses it: {refusal['detail']}")
+            # Here the month had ended: the archive's clock will get there too.
+            self._failed(settled.account_number, problem, retryable=refusal["code"] == "period_open")
 
     def _take_differing(self, accounts: list[str]) -> None:
         """Others sealed these with other content meanwhile; theirs is what is accepted."""

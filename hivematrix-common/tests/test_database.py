@@ -1,0 +1,38 @@
+"""COPY goes past SQLAlchemy; its faults are told as any other statement's."""
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+from hivematrix_common.database import copy_rows
+from hivematrix_common.testing import Server
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+
+def test_a_refused_copy_is_a_database_fault_and_its_transaction_can_be_rolled_back(toy: Any) -> None:
+    session = toy.db.session
+    with pytest.raises(ProgrammingError, match="nowhere"):
+        copy_rows(session, "nowhere", ("text",), b"x\n")
+    session.rollback()
+    copy_rows(session, "notes", ("text",), b"x\n")
+    assert session.scalar(text("SELECT text FROM notes")) == "x"
+
+
+def test_a_copy_that_is_cancelled_is_a_passing_fault(toy: Any) -> None:
+    session = toy.db.session
+    session.execute(text("SET LOCAL statement_timeout = 1"))
+    with pytest.raises(OperationalError, match="canceling statement"):
+        copy_rows(session, "notes", ("text",), b"".join(b"%d\n" % n for n in range(500_000)))
+
+
+def test_a_connection_lost_in_a_copy_is_told_and_given_up(own_toy: Any, postgres: Server) -> None:
+    session = own_toy.db.session
+    pid = session.scalar(text("SELECT pg_backend_pid()"))
+    with closing(postgres.admin()) as admin, admin.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    with pytest.raises(OperationalError) as lost:
+        copy_rows(session, "notes", ("text",), b"x\n")
+    assert lost.value.connection_invalidated
+    session.rollback()
+    assert session.scalar(text("SELECT pg_backend_pid()")) != pid
