@@ -93,9 +93,11 @@ def test_a_job_goes_on_where_it_stopped():
     assert left_to_do(accounts, [*first, (2, PASSING)], 2) == ["4", "5"]
 
 
-def test_pages_hold_375_and_lose_nobody():
+def test_pages_hold_375_after_two_smaller_ones_and_lose_nobody():
     accounts = [str(number) for number in range(1201)]
-    assert [len(page) for page in pages(accounts)] == [375, 375, 375, 76]
+    assert [len(page) for page in pages(accounts)] == [125, 250, 375, 375, 76]
+    assert [len(page) for page in pages(accounts[:125])] == [125]
+    assert [len(page) for page in pages(accounts[:3], 2)] == [2, 1]
     assert [account for page in pages(accounts) for account in page] == accounts
     assert pages([]) == []
 

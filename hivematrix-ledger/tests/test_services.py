@@ -1,6 +1,8 @@
 """Acceptance: sealed once, recorded from what is sealed, safe against repeats, deaths and rivals."""
 
+import contextlib
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -9,6 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 from hivematrix_ledger import clients
+from hivematrix_ledger.services import bills
 from werkzeug.wrappers import Response
 
 SOURCE = Path(__file__).resolve().parents[1] / "hivematrix_ledger" / "services" / "acceptance.py"
@@ -196,6 +199,33 @@ def test_two_at_once_seal_each_bill_once(own_world, company):
     assert sorted(one + other) == ["already"] * 8 + ["sealed"] * 8
     assert len(own_world.archive.sealed) == 8
     assert len(own_world.rows("SELECT * FROM acceptances")) == 8
+
+
+def test_two_pages_are_computed_one_after_the_other(own_world, company, monkeypatch):
+    """So the first is at the archive while the second is computed."""
+    pages = [[f"{page}{n}" for n in range(4)] for page in "AB"]
+    own_world.codex.hold(*(company(account) for page in pages for account in page))
+    order, both = [], threading.Barrier(2)
+
+    def build(period, facts, *others):
+        order.append(facts["account_number"][0])
+        if len(order) == 1:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(1)
+        elif order[-1] != order[0]:
+            both.abort()
+        return whole(period, facts, *others)
+
+    def accept(accounts):
+        client = own_world.ledger.app.test_client()
+        body = {"period": "2025-10", "accounts": accounts}
+        return client.post("/api/bills/accept", json=body, headers=own_world.ledger.headers("admin")).status_code
+
+    whole = bills.build_inputs
+    monkeypatch.setattr(bills, "build_inputs", build)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(accept, pages)) == [200, 200]
+    assert "".join(order) in {"AAAABBBB", "BBBBAAAA"}
 
 
 def test_what_a_rival_sealed_with_other_content_meanwhile_is_what_is_accepted(world, case):

@@ -152,7 +152,10 @@ def left_to_do(accounts: Iterable[str], results: Iterable[tuple[int, Result]], a
 
 
 def pages(accounts: Sequence[str], size: int = PAGE) -> list[Sequence[str]]:
-    return [accounts[at : at + size] for at in range(0, len(accounts), size)]
+    """Pages of `size`, the first a third of it, the second two thirds: what works on a page last waits less."""
+    ends = [size // 3, size, *range(2 * size, len(accounts) + size, size)]
+    parts = [accounts[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    return [part for part in parts if part]
 
 
 def settle_page(accounts: Sequence[str], answered: Iterable[Result]) -> list[Result]:

@@ -31,8 +31,8 @@ from hivematrix_archive.domain.jobs import Job, Kind, Result, Status, Tally
 from hivematrix_archive.domain.schedule import Schedule, due_periods
 from hivematrix_archive.store import jobs as store
 
-# One is fetched and computed, one checked, one stored: what a third adds was measured.
-IN_FLIGHT = 3
+# One is fetched, one computed, one checked, one stored: what each adds was measured.
+IN_FLIGHT = 4
 _log = logging.getLogger("hivematrix.archive")
 
 
@@ -258,7 +258,7 @@ def _work(runner: Runner, connection: Connection, job: Job, accounts: Sequence[s
 
 
 def _settled_pages(runner: Runner, job: Job, pages: Iterable[Sequence[str]]) -> Iterator[list[Result]]:
-    """The pages' results in order, with three pages on their way at a time."""
+    """The pages' results in order, with four pages on their way at a time."""
     with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="accept") as pool:
         under_way: deque[Future[list[Result]]] = deque()
         for page in pages:

@@ -24,7 +24,7 @@ from hivematrix_helm.system.confs import Conf, registrations
 STEP_SECONDS = 300
 
 
-# A month close has three pages on their way: with four threads the services that close would keep others waiting.
+# A month close has four pages on their way: with four threads the services that close would keep others waiting.
 CLOSING, CLOSING_THREADS = ("codex", "ledger", "archive"), "6"
 
 

@@ -54,11 +54,12 @@ def compute(session: AnySession, ledger: Ledger, period: Period, feed: Feed) -> 
     page = Page(PlanBook(feed.plans), ledger.defaults, rows.asset_overrides, rows.user_overrides, billed)
     found.reverse()
     feed.companies.reverse()
-    while feed.companies:
-        facts = feed.companies.pop()
-        with stage("compute"):
-            outcome = _bill(period, facts, rows.accounts[facts["account_number"]], found.pop(), page)
-        yield outcome
+    with _turn:
+        while feed.companies:
+            facts = feed.companies.pop()
+            with stage("compute"):
+                outcome = _bill(period, facts, rows.accounts[facts["account_number"]], found.pop(), page)
+            yield outcome
 
 
 def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
