@@ -48,8 +48,9 @@ def search(query: SearchQuery) -> Response:
     asked = use_case.wanted(query, zone())
     if query.format == "csv":
         return use_case.csv(session(), asked, query.sort)
-    place = {"limit": query.limit, "offset": query.offset, "cursor": query.cursor}
-    return json_answer(use_case.answer(session(), asked, query.sort, **place))
+    return json_answer(
+        use_case.answer(session(), asked, query.sort, limit=query.limit, offset=query.offset, cursor=query.cursor)
+    )
 
 
 @pages.get("/search", scope="archive:read", client=True)

@@ -73,7 +73,7 @@ class Leading:
             return _of_many(self, most)
         columns = list(zip(*self.ranges, strict=True)) or [(), (), ()]
         types = (Text, BigInteger, BigInteger)
-        arrays = [literal(list(values), ARRAY(kind)) for values, kind in zip(columns, types, strict=True)]
+        arrays: list[Any] = [literal(list(values), ARRAY(kind)) for values, kind in zip(columns, types, strict=True)]
         return func.unnest(*arrays).table_valued("account_number", "low", "high").render_derived("borne")
 
 

@@ -191,7 +191,7 @@ def _document(bill: Columns) -> ColumnElement[str]:
     digits = case(_DIGITS, value=bill.currency, else_=2)
     instant = func.to_char(func.timezone("UTC", bill.archived_at), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
     told = {"archived_at": instant, "total_amount": cast(func.round(bill.total_amount, digits), Text)}
-    members = ((literal_column(f"'{name}'"), told.get(name, bill[name])) for name in _ROW)
+    members: Iterator[tuple[Any, Any]] = ((literal_column(f"'{name}'"), told.get(name, bill[name])) for name in _ROW)
     return cast(func.json_build_object(*chain.from_iterable(members)), Text)
 
 
@@ -211,11 +211,10 @@ def _count_months(session: AnySession, wanted: Filter) -> int:
 def lines_with(session: AnySession, ids: Sequence[int], part: str) -> dict[int, Row[Any]]:
     """Of each of these bills the first line that bears `part`, how many do, and what they come to."""
     line = line_items.c
-    of_bill = {"partition_by": line.snapshot_id}
     columns = (
         *(line.snapshot_id, line.description),
-        func.count().over(**of_bill).label("lines"),
-        func.sum(line.amount).over(**of_bill).label("amount"),
+        func.count().over(partition_by=line.snapshot_id).label("lines"),
+        func.sum(line.amount).over(partition_by=line.snapshot_id).label("amount"),
     )
     bearing = or_(holds(line.description, part), holds(line.item_name, part))
     query = select(*columns).distinct(line.snapshot_id).where(line.snapshot_id.in_(ids), bearing)
