@@ -2,7 +2,6 @@
 
 import csv
 import random
-from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from io import StringIO
@@ -21,44 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 KINDS = ("user", "asset", "backup", "hours", "item", "tax")
-names = st.text(max_size=12).map(lambda text: text.replace("\x00", "")).filter(lambda text: text.isprintable())
-odd_names = names | st.sampled_from(["=A1", "+1", "-x", "@me", 'a "b", c', "line\r\nbreak", "Öl"])
-money = st.decimals(0, 500, places=4).map(lambda value: format(value, "f"))
-signed = st.decimals(-500, 500, places=4).map(lambda value: format(value, "f"))
-days = st.integers(1, 31).map(lambda day: f"2025-10-{day:02}") | st.just("2025-07-01") | st.just("2026-02-01")
-worked = st.dates(min_value=date(2024, 11, 1), max_value=date(2025, 10, 31))
-
-
-@st.composite
-def companies(draw, new_case):
-    case = new_case()
-    currency = draw(st.sampled_from(["USD", "USD", "JPY", "BHD"]))
-    policy = draw(st.sampled_from(["end_of_period", "any_day", "prorate_actual", "prorate_30"]))
-    rates = {name: draw(st.none() | money) for name in ("per_user", "per_server", "per_hour", "backup_per_tb")}
-    case.plans = [case.plan(currency=currency, count_policy=policy, rates=rates)]
-    case.facts |= {"currency": currency, "name": draw(odd_names) or "X", "contract_start": "2024-02-29"}
-    for n, name in enumerate(draw(st.lists(odd_names, max_size=4))):
-        case.contact(name, uid=f"c-{n}", active_from=draw(st.none() | days), active_to=draw(st.none() | days))
-    kinds = st.sampled_from(["Workstation", "Server", "VM", "Switch", "No Charge"])
-    for n, kind in enumerate(draw(st.lists(kinds, max_size=4))):
-        size = draw(st.integers(0, 2**43))
-        case.asset(f"h{n}", kind, backup_bytes=size, active_from=draw(st.none() | days))
-    for n, fee in enumerate(draw(st.lists(signed, max_size=3))):
-        case.line_item(draw(odd_names), "recurring", fee, uid=f"i{n}")
-        case.manual_user(f"m{n}", "Custom", fee)
-    for day, hours in draw(st.lists(st.tuples(worked, money), max_size=6)):
-        case.entry(hours, worked_on=day.isoformat(), billable=draw(st.booleans()))
-    if draw(st.booleans()):
-        year = draw(st.sampled_from(["calendar", "contract"]))
-        case.prepaid(draw(st.none() | money), draw(st.none() | money), year, draw(st.integers(0, 11)))
-    for category in draw(st.sets(st.sampled_from(["user", "item", "*"]))):
-        case.tax(category, draw(money))
-    return case
-
-
-@pytest.fixture(scope="session")
-def any_company(new_case):
-    return companies(new_case)
 
 
 def rows_of(bill):
