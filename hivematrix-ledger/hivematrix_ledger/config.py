@@ -13,6 +13,14 @@ class Invoice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Leakage:
+    count_percent: int = key(20, "percent that a count of people, machines or backup may move by without a finding")
+    contract_days: int = key(30, "days before its end from which a contract is a finding")
+    insist: bool = key(False, "yes: no bill is accepted while a finding of it is open")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LedgerSettings(Settings):
     NAME: ClassVar[str] = "ledger"
     invoice: Invoice = section(Invoice)
+    leakage: Leakage = section(Leakage)

@@ -6,7 +6,6 @@ import orjson
 from flask import Response, current_app, request
 from hivematrix_common import audit, auth
 from hivematrix_common.domain.period import Period
-from hivematrix_common.errors import Problem
 from hivematrix_common.importing import Source
 from hivematrix_common.imports import LIMIT, ImportAnswer, Imported, ImportForm, ImportQuery, import_uploaded
 from hivematrix_common.schemas import AccountPath, BillPath, YearMonth
@@ -101,7 +100,7 @@ def invoice_csv(path: AccountPath, query: YearMonth) -> Response:
     responses={200: schemas.Summary},
 )
 def invoice_summary(path: AccountPath, query: YearMonth) -> Response:
-    shown = _billed(path.account_number, query.period)
+    shown = bills.billed(_ledger(), path.account_number, query.period)
     return json_answer(summary(shown.body, is_archived=shown.is_accepted))
 
 
@@ -189,17 +188,10 @@ def _import(sources: Sequence[Source], partial: bool) -> Imported:
 
 
 def _invoice(account: str, period: Period) -> Response:
-    shown = _billed(account, period)
+    shown = bills.billed(_ledger(), account, period)
     name = render.csv_name(shown.body)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(bills.csv(_ledger(), shown), mimetype="text/csv", headers=headers)
-
-
-def _billed(account: str, period: Period) -> Shown:
-    shown = bills.show(_ledger(), account, period)
-    if isinstance(shown, NoBill):
-        raise Problem("conflict", f"{account} has no bill for {period}: {shown.status}, {shown.reason}.")
-    return shown
 
 
 def _one_result(results: list[Result]) -> Response:

@@ -1,6 +1,7 @@
 """Use cases: load, call the domain, save, commit once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from hivematrix_common.errors import Problem
@@ -9,21 +10,28 @@ from hivematrix_ledger.clients import Archive, Codex
 from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.domain.engines import NoBill
 from hivematrix_ledger.domain.inputs import Defaults
+from hivematrix_ledger.domain.leakage import Thresholds
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What the use cases need beside the session: the peers, and how companies that say nothing are billed."""
+    """What the use cases need beside the session: the peers, how companies that say nothing are billed, and what is
+    a finding.
+    """
 
     codex: Codex
     archive: Archive
     defaults: Defaults
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    insist: bool = False
 
     @classmethod
     def of(cls, settings: LedgerSettings) -> "Ledger":
         billing = settings.billing
         defaults = Defaults(billing.timezone, billing.currency, settings.invoice.payment_terms_days)
-        return cls(Codex(settings), Archive(settings), defaults)
+        leakage = settings.leakage
+        thresholds = Thresholds(Decimal(leakage.count_percent), leakage.contract_days)
+        return cls(Codex(settings), Archive(settings), defaults, thresholds, leakage.insist)
 
 
 def no_company(account: str) -> Problem:

@@ -85,6 +85,14 @@ def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
     return Shown(outcome.body, outcome.data, outcome.digest, outcome.csv)
 
 
+def billed(ledger: Ledger, account: str, period: Period) -> Shown:
+    """One company's bill; Problem(conflict) says why it has none."""
+    shown = show(ledger, account, period)
+    if isinstance(shown, NoBill):
+        raise Problem("conflict", f"{account} has no bill for {period}: {shown.status}, {shown.reason}.")
+    return shown
+
+
 def computed(
     session: AnySession, ledger: Ledger, account: str, period: Period, released: Collection[str] = ()
 ) -> Bill | NoBill:

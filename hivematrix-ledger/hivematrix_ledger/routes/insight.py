@@ -1,0 +1,97 @@
+"""Why a bill is what it is, over HTTP: its explanation, what changed, what may be missing."""
+
+import orjson
+from flask import Response, current_app
+from hivematrix_common import auth
+from hivematrix_common.schemas import BillPath
+from hivematrix_common.web import Api, json_answer, ndjson_answer, ndjson_described
+
+from hivematrix_ledger.domain.explain import explained
+from hivematrix_ledger.schemas import insight as schemas
+from hivematrix_ledger.services import Ledger, bills, comparing, leaking
+
+_NEXT = "X-Next-Cursor leads on"
+_BODY = (
+    *("account_number", "period", "invoice_number", "currency"),
+    *("totals", "counts", "rates", "contract", "prepaid"),
+)
+api = Api("insight", __name__)
+
+
+@api.get(
+    "/api/bills/<account_number>/<period>/explain",
+    scope="ledger:read",
+    client="account_number",
+    responses={200: schemas.Explanation},
+    summary="Each line with the records, the rate's source, the formula and the amount computed again",
+)
+def explain(path: BillPath) -> Response:
+    shown = bills.billed(_ledger(), path.account_number, path.period)
+    told = {name: shown.body[name] for name in _BODY}
+    status = "accepted" if shown.is_accepted else "preview"
+    return json_answer(told | {"status": status, "digest": shown.digest, "lines": explained(shown.body)})
+
+
+@api.get(
+    "/api/bills/<account_number>/<period>/diff",
+    scope="ledger:read",
+    client="account_number",
+    responses={200: schemas.Difference},
+    summary="Why the bill differs from another month's: classes that sum exactly to the change",
+)
+def diff(path: BillPath, query: schemas.With) -> Response:
+    other = query.other or path.period.plus(-1)
+    return json_answer(comparing.difference(_ledger(), path.account_number, path.period, other))
+
+
+@api.get(
+    "/api/months/<period>/diff",
+    scope="ledger:read",
+    responses={200: ndjson_described(f"A company a line: both totals, the change and its classes; {_NEXT}")},
+    summary="Why the bills of a month differ from another's, company by company",
+)
+def month_diff(path: schemas.MonthPath, query: schemas.MonthWith) -> Response:
+    other = query.other or path.period.plus(-1)
+    return _page(*comparing.differences(_ledger(), path.period, other, query.limit, query.cursor))
+
+
+@api.get(
+    "/api/bills/<account_number>/<period>/leakage",
+    scope="ledger:read",
+    responses={200: schemas.Report},
+    summary="What may be missing on the bill",
+)
+def leakage(path: BillPath) -> Response:
+    return json_answer(leaking.of_company(_ledger(), path.account_number, path.period))
+
+
+@api.post(
+    "/api/bills/<account_number>/<period>/leakage/<key>/acknowledge",
+    scope="ledger:write",
+    responses={200: schemas.FindingDocument},
+    summary="Let a finding stand, with the reason",
+)
+def acknowledge(path: schemas.FindingPath, body: schemas.Acknowledge) -> Response:
+    found = leaking.acknowledge(
+        _ledger(), path.account_number, path.period, path.key, reason=body.reason, by=auth.caller().name
+    )
+    return json_answer(found)
+
+
+@api.get(
+    "/api/months/<period>/leakage",
+    scope="ledger:read",
+    responses={200: ndjson_described(f"A company a line: its findings; {_NEXT}")},
+    summary="What may be missing on the bills of a month, company by company",
+)
+def month_leakage(path: schemas.MonthPath, query: schemas.MonthQuery) -> Response:
+    return _page(*leaking.of_page(_ledger(), path.period, query.limit, query.cursor))
+
+
+def _page(rows: list[dict[str, object]], cursor: str | None) -> Response:
+    return ndjson_answer(map(orjson.dumps, rows), {"X-Next-Cursor": cursor} if cursor else None)
+
+
+def _ledger() -> Ledger:
+    found: Ledger = current_app.extensions["hivematrix_ledger"]
+    return found

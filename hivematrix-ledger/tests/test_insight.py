@@ -1,0 +1,143 @@
+"""Why a bill is what it is, as the billing clerk asks it over HTTP."""
+
+from decimal import Decimal
+
+import orjson
+import pytest
+
+
+@pytest.fixture
+def two_months(world, case):
+    """September is accepted; October has one machine more, another price and an hour that was changed since."""
+    case.facts["entries"].clear()
+    case.entry("1", worked_on="2025-09-10", uid="e-9")
+    assert world.accept("620547", period="2025-09")["620547"]["total"] == "562.50"
+    case.asset("PC2", "Workstation")
+    case.facts["entries"][0]["hours"] = "2"
+    world.put("client_overrides", "620547", "per_user", "90", None, None)
+    return world
+
+
+class TestExplanation:
+    def test_every_line_shows_its_records_and_comes_out_again(self, world):
+        told = world.get("/api/bills/620547/2025-10/explain").json
+        assert (told["status"], told["totals"]["total"]) == ("preview", "912.50")
+        assert [line["replayed"] for line in told["lines"]] == [line["amount"] for line in told["lines"]]
+        hours = next(line for line in told["lines"] if line["kind"] == "hours")
+        assert hours["records"] == [
+            {
+                "table": "entries",
+                "uid": "e-1",
+                "ticket": "INC-7",
+                "worked_on": "2025-10-05",
+                "hours": "3.3333",
+                "billable": True,
+            }
+        ]
+        assert hours["why"]["exact"] == "499.995"
+        assert hours["set_by"] == {
+            "table": "plans",
+            "plan_name": "Gold",
+            "term": "1 Year",
+            "valid_from": "2020-01-01",
+            "per_hour": "150",
+        }
+
+    def test_the_override_that_won_is_named(self, world, case):
+        world.put("client_overrides", "620547", "per_user", "90", "2025-10", None)
+        world.put("client_overrides", "620547", "per_hour", "1", None, "2025-09")
+        case.asset_override("WS1", "Custom", "7")
+        world.put("asset_overrides", "a-WS1", "620547", "Custom", "7")
+        lines = world.get("/api/bills/620547/2025-10/explain").json["lines"]
+        by_name = {line["name"]: line for line in lines}
+        assert by_name["Ann"]["set_by"]["value"] == "90"
+        assert by_name["Billable hours"]["set_by"]["table"] == "plans"
+        assert [record["table"] for record in by_name["WS1"]["records"]] == ["assets", "asset_overrides"]
+
+    def test_who_has_no_bill_is_told_why(self, world, case):
+        case.facts["billing_plan"] = "Inactive"
+        answer = world.get("/api/bills/620547/2025-10/explain")
+        assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+        assert "skipped, the plan is Inactive" in answer.json["detail"]
+
+
+class TestDifference:
+    def test_the_classes_sum_to_the_change(self, two_months):
+        told = two_months.get("/api/bills/620547/2025-10/diff").json
+        assert (told["period"], told["with"], told["currency"]) == ("2025-10", "2025-09", "USD")
+        assert told["before"] == {"status": "sealed", "total": "562.50", "reason": None}
+        assert told["after"] == {"status": "preview", "total": "407.50", "reason": None}
+        assert told["classes"] == [
+            {"class": "item added", "amount": "15.00"},
+            {"class": "override changed", "amount": "-20.00"},
+            {"class": "hours", "amount": "-150.00"},
+        ]
+        assert told["change"] == "-155.00"
+        assert {change["name"] for change in told["changes"]} == {"PC2", "Ann", "Bob", "Billable hours"}
+
+    def test_of_all_companies_a_line_each(self, two_months, company):
+        two_months.codex.hold(company("183729"))
+        answer = two_months.get("/api/months/2025-10/diff?limit=1")
+        [first] = map(orjson.loads, answer.data.splitlines())
+        assert (first["account_number"], first["change"]) == ("183729", "150.00")  # its hour of October
+        answer = two_months.get(f"/api/months/2025-10/diff?cursor={answer.headers['X-Next-Cursor']}")
+        [second] = map(orjson.loads, answer.data.splitlines())
+        assert (second["account_number"], second["change"]) == ("620547", "-155.00")
+        assert sum(Decimal(one["amount"]) for one in second["classes"]) == Decimal("-155.00")
+
+    def test_with_a_month_without_a_bill_all_of_it_is_the_change(self, world, case):
+        case.facts["billing_plan"] = "Later"
+        case.plans = [case.plan(name="Later", valid_from="2025-10-01")]
+        told = world.get("/api/bills/620547/2025-10/diff").json
+        assert told["before"]["status"] == "unbillable"
+        assert (told["before"]["total"], told["change"]) == (None, "912.50")
+
+    def test_a_company_that_codex_does_not_know_is_not_found(self, world):
+        assert world.get("/api/bills/1/2025-10/diff").status_code == 404
+
+    def test_months_are_checked(self, world):
+        answer = world.get("/api/bills/620547/2025-10/diff?with=2025-13")
+        assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "with")
+
+
+class TestLeakage:
+    def test_findings_are_told_and_one_is_let_stand(self, two_months):
+        report = two_months.get("/api/bills/620547/2025-10/leakage").json
+        assert (report["status"], report["open"]) == ("billable", 3)
+        assert [(one["kind"], one["subject"]) for one in report["findings"]] == [
+            ("new", "a-PC2"),
+            ("altered_hours", "e-9"),
+            ("count_moved", "asset"),
+        ]
+        key = report["findings"][0]["key"]
+        address = f"/api/bills/620547/2025-10/leakage/{key}/acknowledge"
+        for _ in range(2):  # the same again changes nothing
+            told = two_months.ledger.post(address, json={"reason": "bought in October"}).json
+            assert told["acknowledged"] == {"by": "admin", "reason": "bought in October"}
+        report = two_months.get("/api/bills/620547/2025-10/leakage").json
+        assert report["open"] == 2
+        assert report["findings"][0]["acknowledged"]["reason"] == "bought in October"
+
+    def test_another_value_asks_again(self, two_months, case):
+        report = two_months.get("/api/bills/620547/2025-10/leakage").json
+        for finding in report["findings"]:
+            address = f"/api/bills/620547/2025-10/leakage/{finding['key']}/acknowledge"
+            assert two_months.ledger.post(address, json={"reason": "fine"}).status_code == 200
+        case.facts["entries"][0]["hours"] = "5"
+        report = two_months.get("/api/bills/620547/2025-10/leakage").json
+        assert [one["kind"] for one in report["findings"] if not one["acknowledged"]] == ["altered_hours"]
+
+    def test_what_is_not_in_the_report_cannot_be_let_stand(self, two_months):
+        address = "/api/bills/620547/2025-10/leakage/0123456789abcdef/acknowledge"
+        answer = two_months.ledger.post(address, json={"reason": "fine"})
+        assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+
+    def test_without_a_reason_nothing_stands(self, two_months):
+        address = "/api/bills/620547/2025-10/leakage/0123456789abcdef/acknowledge"
+        answer = two_months.ledger.post(address, json={"reason": ""})
+        assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "reason")
+
+    def test_of_all_companies_a_line_each(self, two_months, company):
+        two_months.codex.hold(company("183729"))
+        lines = [orjson.loads(line) for line in two_months.get("/api/months/2025-10/leakage").data.splitlines()]
+        assert [(line["account_number"], line["open"]) for line in lines] == [("183729", 0), ("620547", 3)]
