@@ -141,3 +141,57 @@ class TestLeakage:
         two_months.codex.hold(company("183729"))
         lines = [orjson.loads(line) for line in two_months.get("/api/months/2025-10/leakage").data.splitlines()]
         assert [(line["account_number"], line["open"]) for line in lines] == [("183729", 0), ("620547", 3)]
+
+
+class TestWhatIf:
+    def ask(self, world, **supposed):
+        body = {"account_number": "620547", "period": "2025-12"} | supposed
+        return world.ledger.post("/api/what-if", json=body)
+
+    def test_a_month_to_come_is_billed_as_things_are_and_as_supposed(self, world):
+        told = self.ask(world, counts={"user": 3}, overrides={"per_server": "100"}, hours="2").json
+        assert (told["before"]["total"], told["after"]["total"]) == ("412.50", "787.50")
+        assert told["classes"] == [
+            {"class": "item added", "amount": "100.00"},
+            {"class": "override changed", "amount": "-25.00"},
+            {"class": "hours", "amount": "300.00"},
+        ]
+        assert told["bill"]["totals"]["total"] == "787.50"
+
+    def test_nothing_is_written(self, world):
+        tables = ("previews", "client_overrides", "sealing", "acceptances")
+        self.ask(world, counts={"user": 3})
+        assert [world.rows(f"SELECT * FROM {table}") for table in tables] == [[], [], [], []]
+
+    @pytest.mark.parametrize("period", ["2025-10", "2026-12"])
+    def test_only_this_month_and_the_next_twelve(self, world, period):
+        answer = self.ask(world, period=period)
+        assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "period")
+
+    @pytest.mark.parametrize(
+        ("supposed", "field"),
+        [
+            ({"counts": {"user": -1}}, "counts.user"),
+            ({"counts": {"printer": 1}}, "counts.printer.[key]"),
+            ({"overrides": {"per_user": "1.23456"}}, "overrides.per_user"),
+            ({"hours": "-1"}, "hours"),
+            ({"term": "4 Year"}, "term"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_by_name(self, world, supposed, field):
+        answer = self.ask(world, **supposed)
+        assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, field)
+
+
+class TestHoursBank:
+    def test_the_year_s_statement_is_made_of_sealed_and_open_months(self, world, case):
+        world.put("prepaid_hours", "620547", "1", "5", "calendar", 0)
+        case.facts["entries"].clear()
+        case.entry("2", worked_on="2025-09-10", uid="e-9")
+        case.entry("1.5", worked_on="2025-10-10", uid="e-10")
+        assert world.accept("620547", period="2025-09")["620547"]["status"] == "sealed"
+        told = world.get("/api/hours/620547?to=2025-10").json
+        used = [(row["uid"], row["monthly"], row["pool"]) for row in told["rows"] if row["what"] == "used"]
+        assert used == [("e-9", "-1", "-1"), ("e-10", "-1", "-0.5")]
+        assert told["balance"]["pool"] == {"granted": "5", "used": "1.5", "expired": "0", "left": "3.5"}
+        assert told["months"][0]["period"] == "2024-11"

@@ -3,12 +3,13 @@
 import orjson
 from flask import Response, current_app
 from hivematrix_common import auth
-from hivematrix_common.schemas import BillPath
+from hivematrix_common.schemas import AccountPath, BillPath
 from hivematrix_common.web import Api, json_answer, ndjson_answer, ndjson_described
 
 from hivematrix_ledger.domain.explain import explained
+from hivematrix_ledger.domain.what_if import Supposed
 from hivematrix_ledger.schemas import insight as schemas
-from hivematrix_ledger.services import Ledger, bills, comparing, leaking
+from hivematrix_ledger.services import Ledger, bills, comparing, hours, leaking
 
 _NEXT = "X-Next-Cursor leads on"
 _BODY = (
@@ -86,6 +87,28 @@ def acknowledge(path: schemas.FindingPath, body: schemas.Acknowledge) -> Respons
 )
 def month_leakage(path: schemas.MonthPath, query: schemas.MonthQuery) -> Response:
     return _page(*leaking.of_page(_ledger(), path.period, query.limit, query.cursor))
+
+
+@api.get(
+    "/api/hours/<account_number>",
+    scope="ledger:read",
+    client="account_number",
+    responses={200: schemas.HoursStatement},
+    summary="The hours bank, entry by entry, of the twelve months up to one",
+)
+def hours_statement(path: AccountPath, query: schemas.Until) -> Response:
+    return json_answer(hours.of_company(_ledger(), path.account_number, query.until))
+
+
+@api.post(
+    "/api/what-if",
+    scope="ledger:read",
+    responses={200: schemas.WhatIfAnswer},
+    summary="A company's bill with another plan, term, number of items or rate; nothing is written",
+)
+def what_if(body: schemas.WhatIf) -> Response:
+    supposed = Supposed(body.plan, body.term, body.counts, body.overrides, body.hours)
+    return json_answer(comparing.suppose(_ledger(), body.account_number, body.period, supposed))
 
 
 def _page(rows: list[dict[str, object]], cursor: str | None) -> Response:

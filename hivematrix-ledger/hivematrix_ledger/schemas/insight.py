@@ -2,13 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from hivematrix_common.schemas import NO_NUL, BillPath, Model, PageQuery, PeriodText
+from hivematrix_common.domain.vocabulary import RATES
+from hivematrix_common.schemas import NO_NUL, Account, BillPath, Model, PageQuery, PeriodText, spelled
 from pydantic import ConfigDict, Field
 
 from hivematrix_ledger.domain.change import Cause
 from hivematrix_ledger.domain.leakage import Kind
+from hivematrix_ledger.domain.what_if import COUNTED
 
 PAGE = 500
+Rate = Annotated[str, spelled(r"^[0-9]{1,15}(\.[0-9]{1,4})?$", "0 or more with at most 4 decimals, as text")]
+CountedName = Annotated[str, spelled(f"^({'|'.join(COUNTED)})$", f"one of {', '.join(COUNTED)}")]
+RateName = Annotated[str, spelled(f"^({'|'.join(RATES)})$", f"one of {', '.join(RATES)}")]
 
 
 class MonthPath(Model):
@@ -70,7 +75,7 @@ class MonthTold(Model):
 
 
 class ClassSum(Model):
-    cause: Literal[tuple(str(cause) for cause in Cause)] = Field(alias="class")  # type: ignore[valid-type]
+    cause: Cause = Field(alias="class")
     amount: str
 
 
@@ -97,6 +102,77 @@ class Difference(Model):
     changes: list[ChangeDocument]
 
 
+class WhatIf(Model):
+    """What stays as it is, is left out. A count is of all items of a type that count; an override of null is ended."""
+
+    account_number: Account
+    period: PeriodText = Field(description="this month or one of the next twelve")
+    plan: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)] | None = None
+    term: str | None = Field(None, max_length=50, pattern=NO_NUL)
+    counts: dict[CountedName, Annotated[int, Field(ge=0, le=10_000)]] = Field(default_factory=dict)
+    overrides: dict[RateName, Rate | None] = Field(default_factory=dict)
+    hours: Rate | None = Field(None, description="billable hours worked in the month, beside those that are known")
+
+
+class WhatIfAnswer(Model):
+    """`before` is the bill as things are, `after` as supposed; `bill` is the latter's body."""
+
+    account_number: str
+    period: str
+    before: MonthTold
+    after: MonthTold
+    currency: str | None
+    change: str | None
+    reason: str | None = None
+    classes: list[ClassSum]
+    changes: list[ChangeDocument]
+    bill: dict[str, Any] | None
+
+
+class Until(Model):
+    until: PeriodText = Field(alias="to", description="the last month, such as 2025-10")
+
+
+class Balance(Model):
+    """granted = used + expired + left, after every row."""
+
+    granted: str
+    used: str
+    expired: str
+    left: str
+
+
+class Balances(Model):
+    monthly: Balance
+    pool: Balance
+
+
+class HoursRow(Model):
+    """What a row adds to the monthly hours and to the pool; one of an entry says what was billed of it."""
+
+    model_config = ConfigDict(extra="allow")
+    what: Literal["granted", "used", "expired"]
+    day: str
+    told: str
+    monthly: str
+    pool: str
+    balance: Balances
+
+
+class MonthPrepaid(Model):
+    period: str
+    prepaid: dict[str, Any] | None
+
+
+class HoursStatement(Model):
+    account_number: str
+    since: str = Field(alias="from")
+    until: str = Field(alias="to")
+    months: list[MonthPrepaid] = Field(description="those with a bill")
+    balance: Balances | None
+    rows: list[HoursRow]
+
+
 class AcknowledgedBy(Model):
     by: str
     reason: str
@@ -104,7 +180,7 @@ class AcknowledgedBy(Model):
 
 class FindingDocument(Model):
     key: str = Field(description="stays while what was found is the same")
-    kind: Literal[tuple(str(kind) for kind in Kind)]  # type: ignore[valid-type]
+    kind: Kind
     subject: str
     detail: str
     acknowledged: AcknowledgedBy | None

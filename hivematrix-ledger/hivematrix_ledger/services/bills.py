@@ -17,7 +17,7 @@ from hivematrix_ledger import store
 from hivematrix_ledger.clients import Feed, Sealed, SealedMonth
 from hivematrix_ledger.domain.engines import Bill, NoBill, compute_bill
 from hivematrix_ledger.domain.engines.v1.months import index_of, month_of
-from hivematrix_ledger.domain.inputs import Candidates, Page, PlanBook, Rows, build_inputs, candidates
+from hivematrix_ledger.domain.inputs import Candidates, Document, Page, PlanBook, Rows, build_inputs, candidates
 from hivematrix_ledger.services import Ledger, no_bill, no_company
 from hivematrix_ledger.store import acceptances, inputs, previews
 
@@ -47,13 +47,7 @@ def compute(
     """What the engine makes of each company of a feed page, in its order. The page is used up on the way, so that
     not all of it is held at once. Entries that are `released` count as on no bill.
     """
-    with stage("read"):
-        rows = _rows(session, period, feed)
-    found = [_candidates(ledger, period, facts, rows.accounts[facts["account_number"]]) for facts in feed.companies]
-    uids = [entry["uid"] for one in found if isinstance(one, Candidates) for entry in one.entries]
-    with stage("read"):
-        billed = set(uids) - inputs.read_unbilled(session, uids) - set(released)
-    page = Page(PlanBook(feed.plans), ledger.defaults, rows.asset_overrides, rows.user_overrides, billed)
+    rows, found, page = _prepare(session, ledger, period, feed, released)
     found.reverse()
     feed.companies.reverse()
     with _turn:
@@ -62,6 +56,31 @@ def compute(
             with stage("compute"):
                 outcome = _bill(period, facts, rows.accounts[facts["account_number"]], found.pop(), page)
             yield outcome
+
+
+def inputs_of(session: AnySession, ledger: Ledger, account: str, period: Period) -> tuple[Document, PlanBook]:
+    """What the engine would be given for one company, and every plan; DomainError when its facts cannot be read."""
+    feed = ledger.codex.feed_of(period, [account])
+    if not feed.companies:
+        raise no_company(account)
+    [facts] = feed.companies
+    rows, [found], page = _prepare(session, ledger, period, feed)
+    if isinstance(found, NoBill):
+        raise DomainError("company", found.reason)
+    return build_inputs(period, facts, rows.accounts[account], found, page), page.plans
+
+
+def _prepare(
+    session: AnySession, ledger: Ledger, period: Period, feed: Feed, released: Collection[str] = ()
+) -> tuple[inputs.PageRows, list[Candidates | NoBill], Page]:
+    """What a feed page's inputs are built from."""
+    with stage("read"):
+        rows = _rows(session, period, feed)
+    found = [_candidates(ledger, period, facts, rows.accounts[facts["account_number"]]) for facts in feed.companies]
+    uids = [entry["uid"] for one in found if isinstance(one, Candidates) for entry in one.entries]
+    with stage("read"):
+        billed = set(uids) - inputs.read_unbilled(session, uids) - set(released)
+    return rows, found, Page(PlanBook(feed.plans), ledger.defaults, rows.asset_overrides, rows.user_overrides, billed)
 
 
 def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:

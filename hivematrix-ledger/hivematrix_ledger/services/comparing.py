@@ -3,19 +3,22 @@
 from decimal import Decimal
 from typing import Any
 
+from hivematrix_common import clock
 from hivematrix_common.database import own_account
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
-from hivematrix_common.errors import Problem
+from hivematrix_common.errors import FieldError, Problem
 
 from hivematrix_ledger import store
 from hivematrix_ledger.clients import Feed, Sealed
 from hivematrix_ledger.domain.change import Change, by_cause, changes
-from hivematrix_ledger.domain.engines import Bill, NoBill
+from hivematrix_ledger.domain.engines import Bill, NoBill, compute_bill
 from hivematrix_ledger.domain.engines.v1.values import Money
+from hivematrix_ledger.domain.what_if import Supposed, supposing
 from hivematrix_ledger.services import Ledger, bills, no_company
 from hivematrix_ledger.store import acceptances
 
+AHEAD = 12
 Outcome = Sealed | Bill | NoBill
 
 
@@ -42,6 +45,20 @@ def differences(
     earlier = _settled(ledger, other, ledger.codex.feed_of(other, accounts))
     now = _settled(ledger, period, feed)
     return [_told(account, earlier[account], now[account], with_changes=False) for account in accounts], feed.next
+
+
+def suppose(ledger: Ledger, account: str, period: Period, supposed: Supposed) -> dict[str, Any]:
+    """The bill of a month to come, as things are and as supposed. Nothing is written."""
+    ahead = period.months_since(Period.of(clock.now().astimezone(ledger.defaults.zone).date()))
+    if not 0 <= ahead <= AHEAD:
+        message = f"expected this month or one of the next {AHEAD}, got {period}"
+        raise Problem("invalid", f"{message}.", fields=[FieldError("period", message)])
+    session = store.session()
+    inputs, plans = bills.inputs_of(session, ledger, account, period)
+    now, then = compute_bill(inputs), compute_bill(supposing(inputs, supposed, plans))
+    session.rollback()
+    told = _told(account, now, then, with_changes=True)
+    return told | {"period": str(period), "bill": None if isinstance(then, NoBill) else then.body}
 
 
 def _settled(ledger: Ledger, period: Period, feed: Feed) -> dict[str, Outcome]:
