@@ -16,7 +16,7 @@ from hivematrix_common.domain.period import Period
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from hivematrix_archive.commands import bar, erasing, export, keys, me, open_archive, replay
+from hivematrix_archive.commands import erasing, export, keys, me, open_archive, replay
 from hivematrix_archive.commands import jobs as job_commands
 from hivematrix_archive.config import ArchiveSettings
 from hivematrix_archive.domain.bill import ACCOUNT
@@ -73,7 +73,7 @@ def verify_command(checkpoints: Path | None, bodies_only: bool, as_json: bool, h
 
     Exits 1 with the first bad entry and why. Example: hivematrix-archive verify
     """
-    with open_archive(home) as archive, bar("verify", as_json) as advance:
+    with open_archive(home) as archive, cli.bar("verify", as_json) as advance:
         try:
             good = verify.verify(archive.engine, archive.outside, advance, checkpoints, bodies_only=bodies_only)
         except BadError as bad:
@@ -106,7 +106,7 @@ def snapshot(home: str | None, as_json: bool, dry_run: bool, **asked: Any) -> in
 
     Example: scheduled_snapshots.py --year 2025 --month 10 --all
     """
-    with open_archive(home) as archive, bar("seal", as_json) as advance:
+    with open_archive(home) as archive, cli.bar("seal", as_json) as advance:
         period = _period_asked(archive.settings.billing.timezone, asked)
         runner = _runner(archive, advance, as_json=as_json)
         if dry_run:

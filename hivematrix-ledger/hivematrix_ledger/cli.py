@@ -21,8 +21,7 @@ from hivematrix_ledger.app import create_app
 from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.domain.corrections import MODES, Order
 from hivematrix_ledger.domain.engines import NoBill
-from hivematrix_ledger.schemas import PAGE
-from hivematrix_ledger.services import Ledger, bills, corrections, no_bill
+from hivematrix_ledger.services import Ledger, bills, board, corrections, no_bill
 from hivematrix_ledger.services.imports import import_files
 
 group = cli.service_group(LedgerSettings, create_app, "Ledger: plans applied, bills that explain themselves.")
@@ -97,30 +96,32 @@ def close(period: Period, preview: bool, as_json: bool, home: str | None) -> int
     """
     if not preview:
         raise click.UsageError("add --preview, or close the month with: hivematrix-archive snapshot")
-    totals: dict[str, dict[str, Decimal]] = {"sealed": {}, "preview": {}}
-    with _ledger(cli.load_settings(LedgerSettings, home)) as ledger:
-        for row in bills.listed(ledger, period, PAGE):
-            click.echo(orjson.dumps(row) if as_json else _row_text(row))
-            if "total" in row:
-                of_status = totals[row["status"]]
-                of_status[row["currency"]] = of_status.get(row["currency"], Decimal(0)) + Decimal(row["total"])
+    with _ledger(cli.load_settings(LedgerSettings, home)) as ledger, cli.bar("preview", as_json) as advance:
+        found = board.board(ledger, period, advance)
+    for row in found["companies"]:
+        click.echo(orjson.dumps(row) if as_json else _row_text(row))
     if not as_json:
-        click.echo(f"total: {_amounts(totals['preview'])}")
-        if totals["sealed"]:
-            click.echo(f"sealed already: {_amounts(totals['sealed'])}")
+        _print_totals(found)
     return cli.DONE
 
 
-def _amounts(totals: dict[str, Decimal]) -> str:
-    return ", ".join(f"{amount:f} {currency}" for currency, amount in totals.items()) or "nothing"
-
-
 def _row_text(row: dict[str, Any]) -> str:
-    if "total" in row:
-        state = "  (sealed)" if row["status"] == "sealed" else ""
-        name = cells.shown(row["company_name"], 200)
-        return f"{row['invoice_number']}  {row['total']:>14} {row['currency']}  {name}{state}"
-    return f"{row['account_number']}  {row['status']}: {row['reason']}"
+    if row["totals"] is None:
+        return f"{row['account_number']}  {row['state']}: {row['reason']}"
+    told = f"{row['findings']} findings" if row["state"] == "findings" else row["state"]
+    state = "" if told == "open" else f"  ({told})"
+    name = cells.shown(row["company_name"], 200)
+    return f"{row['invoice_number']}  {row['totals']['total']:>14} {row['currency']}  {name}{state}"
+
+
+def _print_totals(found: dict[str, Any]) -> None:
+    states = ", ".join(f"{number} {state}" for state, number in found["states"].items() if number)
+    click.echo(f"companies: {states or 'none'}")
+    for total in found["totals"]:
+        kinds = ", ".join(f"{kind} {total[kind]}" for kind in board.KINDS if kind != "total" and Decimal(total[kind]))
+        click.echo(f"total: {total['total']} {total['currency']} ({kinds or 'nothing'})")
+        change = f", {total['mrr_change']} against the month before" if total["mrr_change"] is not None else ""
+        click.echo(f"recurring: {total['mrr']} {total['currency']}{change}")
 
 
 def _print_bill(body: dict[str, Any], digest: str, *, is_accepted: bool) -> None:

@@ -81,21 +81,24 @@ def test_a_close_is_listed_with_its_total_and_writes_nothing(command, own_world,
     assert out.splitlines() == [
         "183729  unbillable: no plan 'Lost' with term '1 Year' is valid on 2025-10-31",
         "620547-202510          912.50 USD  Acme Ltd",
-        "total: 912.50 USD",
+        "companies: 1 open, 1 unbillable",
+        "total: 912.50 USD (user 200.00, asset 140.00, backup 72.50, hours 500.00)",
+        "recurring: 412.50 USD",
     ]
     rows = [json.loads(line) for line in command("close", "2025-10", "--preview", "--json")[1].splitlines()]
-    assert (rows[1]["total"], rows[1]["status"]) == ("912.50", "preview")
+    assert (rows[1]["totals"]["total"], rows[1]["state"]) == ("912.50", "open")
     assert own_world.archive.sealed == {}
 
 
-def test_a_sealed_bill_is_marked_in_the_list_and_is_no_part_of_the_total(command, own_world):
+def test_a_sealed_bill_is_marked_in_the_list(command, own_world):
     own_world.accept("620547")
     assert command("close", "2025-10", "--preview")[1].splitlines() == [
         "620547-202510          912.50 USD  Acme Ltd  (sealed)",
-        "total: nothing",
-        "sealed already: 912.50 USD",
+        "companies: 1 sealed",
+        "total: 912.50 USD (user 200.00, asset 140.00, backup 72.50, hours 500.00)",
+        "recurring: 412.50 USD",
     ]
-    assert json.loads(command("close", "2025-10", "--preview", "--json")[1])["status"] == "sealed"
+    assert json.loads(command("close", "2025-10", "--preview", "--json")[1])["state"] == "sealed"
 
 
 def test_closing_without_preview_names_the_command_that_does(command):

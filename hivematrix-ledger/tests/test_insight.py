@@ -103,7 +103,7 @@ class TestDifference:
 class TestLeakage:
     def test_findings_are_told_and_one_is_let_stand(self, two_months):
         report = two_months.get("/api/bills/620547/2025-10/leakage").json
-        assert (report["status"], report["open"]) == ("billable", 3)
+        assert (report["status"], report["open"]) == ("preview", 3)
         assert [(one["kind"], one["subject"]) for one in report["findings"]] == [
             ("new", "a-PC2"),
             ("altered_hours", "e-9"),

@@ -1,8 +1,7 @@
 """Commands of hivematrix-archive that stand in files of their own, and what all of them share."""
 
 import getpass
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hivematrix_common import cli
@@ -28,18 +27,3 @@ def open_archive(home: str | None, *, as_owner: bool = False) -> Iterator[Opened
 
 def me() -> str:
     return f"{getpass.getuser()} at the command line"
-
-
-@contextmanager
-def bar(what: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal; elsewhere nothing."""
-    if as_json or not sys.stderr.isatty():
-        yield lambda _done, _total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(what, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)

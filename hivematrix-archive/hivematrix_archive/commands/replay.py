@@ -8,7 +8,7 @@ from hivematrix_common import cli
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
 
-from hivematrix_archive.commands import bar, open_archive
+from hivematrix_archive.commands import open_archive
 from hivematrix_archive.services import replay as use_case
 
 TOLD = 20
@@ -29,7 +29,7 @@ def replay(home: str | None, *, invoices: tuple[str, ...], period: str | None, e
         raise click.UsageError("name invoices, or --period, or --all")
     month = _month(period)
     counts: Counter[str] = Counter()
-    with open_archive(home) as archive, bar("replay", as_json) as advance:
+    with open_archive(home) as archive, cli.bar("replay", as_json) as advance:
         ledger = use_case.ledger(archive.settings)
         for one in use_case.replay(archive.engine, ledger, advance, invoices, month):
             counts[one.outcome] += 1

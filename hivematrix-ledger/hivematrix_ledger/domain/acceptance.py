@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from hivematrix_ledger.domain.recurring import recurring
+
 Document = dict[str, Any]
 
 
@@ -15,6 +17,8 @@ class Settled:
     invoice_number: str
     currency: str
     total: str
+    totals: Document
+    recurring: str
     prepaid_monthly: str
     prepaid_taken: list[Document]
     prepaid_pool: str
@@ -29,6 +33,8 @@ class Settled:
             invoice_number=body["invoice_number"],
             currency=body["currency"],
             total=body["totals"]["total"],
+            totals=body["totals"],
+            recurring=format(recurring(body), "f"),
             prepaid_monthly=month["monthly"],
             prepaid_taken=month["taken"],
             prepaid_pool=month["pool"],

@@ -9,7 +9,7 @@ from hivematrix_common.web import Api, json_answer, ndjson_answer, ndjson_descri
 from hivematrix_ledger.domain.explain import explained
 from hivematrix_ledger.domain.what_if import Supposed
 from hivematrix_ledger.schemas import insight as schemas
-from hivematrix_ledger.services import Ledger, bills, comparing, hours, leaking
+from hivematrix_ledger.services import Ledger, bills, board, comparing, hours, leaking
 
 _NEXT = "X-Next-Cursor leads on"
 _BODY = (
@@ -109,6 +109,16 @@ def hours_statement(path: AccountPath, query: schemas.Until) -> Response:
 def what_if(body: schemas.WhatIf) -> Response:
     supposed = Supposed(body.plan, body.term, body.counts, body.overrides, body.hours)
     return json_answer(comparing.suppose(_ledger(), body.account_number, body.period, supposed))
+
+
+@api.get(
+    "/api/months/<period>",
+    scope="ledger:read",
+    responses={200: schemas.Board},
+    summary="How every company stands in a month, the totals by kind, and what recurs",
+)
+def month_board(path: schemas.MonthPath) -> Response:
+    return json_answer(board.board(_ledger(), path.period))
 
 
 def _page(rows: list[dict[str, object]], cursor: str | None) -> Response:

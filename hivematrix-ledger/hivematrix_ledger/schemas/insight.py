@@ -173,6 +173,40 @@ class HoursStatement(Model):
     rows: list[HoursRow]
 
 
+class BoardRow(Model):
+    """`findings` are the open ones; `digest` is of the bill as it is now, for its acceptance."""
+
+    account_number: str
+    company_name: str | None
+    state: Literal["sealed", "unrecorded", "sealing", "open", "findings", "unbillable", "skipped", "erased"]
+    reason: str | None
+    invoice_number: str | None
+    currency: str | None
+    totals: dict[str, str] | None
+    recurring: str | None
+    credited: str | None
+    digest: str | None
+    findings: int
+
+
+class BoardTotal(Model):
+    """One currency's bills by kind; `mrr` is what recurs, beside what the month before was invoiced of it."""
+
+    model_config = ConfigDict(extra="allow")
+    currency: str
+    total: str
+    mrr: str
+    mrr_before: str | None
+    mrr_change: str | None
+
+
+class Board(Model):
+    period: str
+    states: dict[str, int]
+    totals: list[BoardTotal]
+    companies: list[BoardRow]
+
+
 class AcknowledgedBy(Model):
     by: str
     reason: str

@@ -127,24 +127,10 @@ def is_accepted(account: str, period: Period) -> bool:
     return bool(acceptances.of_period(store.session(), str(period), [account]))
 
 
-def csv(ledger: Ledger, shown: Shown) -> bytes:
-    """The invoice, as sealed when it is."""
-    return shown.csv.encode() if shown.csv is not None else ledger.archive.csv(shown.body["invoice_number"])
-
-
 def page(ledger: Ledger, period: Period, limit: int, cursor: str) -> tuple[list[bytes], str | None]:
     """A page of companies: each one's body, or why it has none, as JSON; with the next page's cursor."""
     feed = ledger.codex.feed(period, cursor=cursor, limit=limit)
     return [_document(outcome) for outcome in settle(ledger, period, feed)], feed.next
-
-
-def listed(ledger: Ledger, period: Period, limit: int) -> Iterator[dict[str, Any]]:
-    """Each company's total, `sealed` or a `preview`, or why it has no bill; read in pages of `limit` companies."""
-    cursor: str | None = ""
-    while cursor is not None:
-        feed = ledger.codex.feed(period, cursor=cursor, limit=limit)
-        yield from map(_listed, settle(ledger, period, feed))
-        cursor = feed.next
 
 
 def settle(ledger: Ledger, period: Period, feed: Feed) -> list[Sealed | Bill | NoBill]:
@@ -164,15 +150,6 @@ def settle(ledger: Ledger, period: Period, feed: Feed) -> list[Sealed | Bill | N
 def _in_force(account: str, month: SealedMonth) -> Sealed | NoBill:
     invoice = month.invoice
     return invoice if invoice.body else NoBill(account, "erased", f"{invoice.number} was erased")
-
-
-def _listed(outcome: Sealed | Bill | NoBill) -> dict[str, Any]:
-    if isinstance(outcome, NoBill):
-        return no_bill(outcome)
-    body = outcome.body
-    names = ("account_number", "invoice_number", "company_name", "currency")
-    status = "sealed" if isinstance(outcome, Sealed) else "preview"
-    return {name: body[name] for name in names} | {"status": status, "total": body["totals"]["total"]}
 
 
 def _document(outcome: Sealed | Bill | NoBill) -> bytes:

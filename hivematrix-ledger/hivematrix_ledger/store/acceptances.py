@@ -38,6 +38,8 @@ _COLUMNS = (
     ("body_sha256", "text"),
     ("currency", "text"),
     ("total", "numeric"),
+    ("totals", "jsonb"),
+    ("recurring", "numeric"),
     ("prepaid_monthly", "numeric"),
     ("prepaid_taken", "jsonb"),
     ("prepaid_pool", "numeric"),
