@@ -19,6 +19,7 @@ CODES: dict[str, tuple[int, str]] = {
     "conflict": (409, "It contradicts what is there"),
     "already_accepted": (409, "The bill was accepted with other content"),
     "digest_mismatch": (409, "The bill is no longer what was previewed"),
+    "findings_open": (409, "Findings of the bill are open"),
     "billing_config_mismatch": (409, "The services disagree on time zone or currency"),
     "still_running": (409, "The same request is still being answered"),
     "gone": (410, "It was erased"),

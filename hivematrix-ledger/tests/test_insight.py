@@ -1,9 +1,12 @@
 """Why a bill is what it is, as the billing clerk asks it over HTTP."""
 
+import dataclasses
 from decimal import Decimal
 
 import orjson
 import pytest
+from hivematrix_ledger import clients
+from hivematrix_ledger.services import bills
 
 
 @pytest.fixture
@@ -195,3 +198,46 @@ class TestHoursBank:
         assert used == [("e-9", "-1", "-1"), ("e-10", "-1", "-0.5")]
         assert told["balance"]["pool"] == {"granted": "5", "used": "1.5", "expired": "0", "left": "3.5"}
         assert told["months"][0]["period"] == "2024-11"
+
+
+class TestInsisting:
+    """Where the configuration insists, nothing is accepted while a finding is open."""
+
+    @pytest.fixture
+    def strict(self, make_world, case):
+        case.asset_override("WS1", "Custom", "0")
+        world = make_world(leakage={"insist": "yes"})
+        world.put("asset_overrides", "a-WS1", "620547", "Custom", "0")
+        return world
+
+    def test_an_open_finding_refuses_the_bill_and_is_named(self, strict):
+        refused = strict.accept("620547")["620547"]
+        assert (refused["status"], refused["code"], refused["retryable"]) == ("failed", "findings_open", False)
+        assert refused["reason"] == "1 findings are open, the first: WS1 counts as Custom and costs nothing."
+        assert strict.archive.sealed == {}
+
+    def test_one_bill_is_refused_as_a_problem(self, strict):
+        body = {"account_number": "620547", "year": 2025, "month": 10}
+        answer = strict.ledger.post("/api/bill/accept", json=body)
+        assert (answer.status_code, answer.json["code"]) == (409, "findings_open")
+        assert answer.json["findings"][0]["kind"] == "uncharged"
+
+    def test_let_stand_it_is_accepted(self, strict):
+        [finding] = strict.get("/api/bills/620547/2025-10/leakage").json["findings"]
+        address = f"/api/bills/620547/2025-10/leakage/{finding['key']}/acknowledge"
+        assert strict.ledger.post(address, json={"reason": "on loan"}).status_code == 200
+        assert strict.accept("620547")["620547"]["status"] == "sealed"
+
+    def test_facts_that_change_while_findings_are_looked_for_are_not_accepted(self, strict, monkeypatch):
+        whole = bills.compute
+
+        def compute(session, ledger, period, feed, *more):
+            for number, outcome in enumerate(whole(session, ledger, period, feed, *more)):
+                yield dataclasses.replace(outcome, digest=f"sha256:{number:064}") if feed is fed[-1] else outcome
+
+        fed = []
+        feed_of = clients.Codex.feed_of
+        monkeypatch.setattr(clients.Codex, "feed_of", lambda *asked: fed.append(feed_of(*asked)) or fed[-1])
+        monkeypatch.setattr(bills, "compute", compute)
+        refused = strict.accept("620547")["620547"]
+        assert (refused["code"], refused["retryable"]) == ("findings_open", True)

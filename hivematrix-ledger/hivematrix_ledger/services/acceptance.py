@@ -21,11 +21,12 @@ from hivematrix_common.peers import PeerError
 from sqlalchemy.orm import Session
 
 from hivematrix_ledger import store
-from hivematrix_ledger.clients import Outgoing, Sealed, SealedMonth
+from hivematrix_ledger.clients import Feed, Outgoing, Sealed, SealedMonth
 from hivematrix_ledger.domain.acceptance import Document, Settled
 from hivematrix_ledger.domain.differences import differences
 from hivematrix_ledger.domain.engines import Bill, NoBill
-from hivematrix_ledger.services import Ledger, bills, no_company, settling
+from hivematrix_ledger.services import Ledger, bills, leaking, no_company, settling
+from hivematrix_ledger.services.leaking import Report
 from hivematrix_ledger.store import acceptances, previews
 
 KEYS = "idempotency_keys"
@@ -159,16 +160,41 @@ class _Page:
             feed = self.ledger.codex.feed_of(self.asked.period, self.rest)
         failpoint("accept-fed")
         computed = []
+        reported = self._reported(feed)
         for outcome in bills.compute(self.session, self.ledger, self.asked.period, feed):
             if isinstance(outcome, NoBill):
                 status = "skipped" if outcome.status == "skipped" else "failed"
                 self.results[outcome.account_number] = Result(outcome.account_number, status, reason=outcome.reason)
-            elif self._is_as_shown(outcome.account_number, outcome.digest, partial(_body, outcome)):
+            elif self._is_settled(outcome, reported) and self._is_as_shown(
+                outcome.account_number, outcome.digest, partial(_body, outcome)
+            ):
                 computed.append(Outgoing.of(outcome))
         failpoint("accept-computed")
         for account in set(self.rest) - {bill.settled.account_number for bill in computed}:
             self._failed(account, no_company(account))
         return computed
+
+    def _reported(self, feed: Feed) -> dict[str, Report]:
+        """By account the report that its bill must have no open finding in; nothing where nobody insists."""
+        if not self.ledger.insist:
+            return {}
+        accounts = [facts["account_number"] for facts in feed.companies]
+        return dict(zip(accounts, leaking.reports(self.ledger, self.asked.period, feed), strict=True))
+
+    def _is_settled(self, bill: Bill, reported: Mapping[str, Report]) -> bool:
+        """Whether nothing was found on the bill that nobody let stand; else that becomes its result."""
+        if not self.ledger.insist:
+            return True
+        report = reported[bill.account_number]
+        if not isinstance(report[0], Bill) or report[0].digest != bill.digest:
+            problem = Problem("findings_open", "The bill changed while its findings were looked for.")
+            self._failed(bill.account_number, problem, retryable=True)
+            return False
+        found = leaking.unanswered(report)
+        if found:
+            detail = f"{len(found)} findings are open, the first: {found[0]['detail']}."
+            self._failed(bill.account_number, Problem("findings_open", detail, findings=found))
+        return not found
 
     def _seal(self, computed: list[Outgoing]) -> None:
         if not computed:
