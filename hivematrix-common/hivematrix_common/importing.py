@@ -109,6 +109,27 @@ def in_order(first: str, last: str) -> Check:
     return check
 
 
+def checked(
+    table: Table, record: Mapping[str, object], *, clears: bool = False
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """One row's values, and every fault in it as (column, message); values are whole when there is no fault."""
+    values: dict[str, Any] = {}
+    faults: list[tuple[str, str]] = []
+    for column in table.columns:
+        try:
+            value = _value(column, record.get(column.name))
+        except DomainError as error:
+            faults.append((column.name, error.message))
+            continue
+        if value is None and column.required and not (clears and column.name != table.subject):
+            faults.append((column.name, "a value is required"))
+        else:
+            values[column.name] = value
+    if not faults and not clears:
+        faults += [found for check in table.checks if (found := check(values))]
+    return values, faults
+
+
 def described(fault: FieldError) -> str:
     """A fault as a line for people: contacts.csv:12: active_to: lies before active_from."""
     place = f"{fault.file or ''}:{fault.line}" if fault.line else fault.file
@@ -285,7 +306,7 @@ class _File:
             if not record_text.strip():
                 continue
             try:
-                record = _parse_json(record_text)
+                record = parse_record(record_text)
             except (ValueError, RecursionError) as error:
                 self._fault(line, "", f"expected one JSON object: {error}")
                 continue
@@ -294,23 +315,11 @@ class _File:
 
     def _row(self, line: int, record: dict[str, Any]) -> Row | None:
         clears, subject = self._clears(record), self._subject(record)
-        values: dict[str, Any] = {}
-        for column in self.table.columns:
-            try:
-                values[column.name] = value = _value(column, record.get(column.name))
-            except DomainError as error:
-                self._fault(line, column.name, error.message, subject)
-            else:
-                if value is None and column.required and not (clears and column.name != self.table.subject):
-                    del values[column.name]
-                    if column.name not in self.absent:
-                        self._fault(line, column.name, "a value is required", subject)
-        if len(values) < len(self.table.columns):
-            return None
-        contradictions = [] if clears else [found for check in self.table.checks if (found := check(values))]
-        for name, message in contradictions:
-            self._fault(line, name, message, subject)
-        return None if contradictions else Row(self.source.name, line, values, clears)
+        values, faults = checked(self.table, record, clears=clears)
+        for name, message in faults:
+            if name not in self.absent:
+                self._fault(line, name, message, subject)
+        return None if faults else Row(self.source.name, line, values, clears)
 
     def _clears(self, record: dict[str, Any]) -> bool:
         others = self.names - {self.table.subject}
@@ -328,8 +337,8 @@ class _File:
         return first == place
 
 
-def _parse_json(text: str) -> dict[str, Any]:
-    # Numbers stay the text they are, so that no float ever stands for money.
+def parse_record(text: str) -> dict[str, Any]:
+    """A JSON object, its numbers as the text they are, so that no float stands for money; ValueError if it is none."""
     record = json.loads(
         text, parse_float=str, parse_int=str, parse_constant=_no_constant, object_pairs_hook=unique_members
     )

@@ -10,7 +10,7 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.models import db
-from hivematrix_ledger.routes import insight
+from hivematrix_ledger.routes import insight, overrides
 from hivematrix_ledger.routes.api import api
 from hivematrix_ledger.routes.pages import pages
 from hivematrix_ledger.services import Ledger
@@ -25,6 +25,7 @@ def create_app(settings: LedgerSettings | None = None) -> App:
     app.extensions["hivematrix_ledger"] = Ledger.of(settings)
     app.register_api(api)
     app.register_api(insight.api)
+    app.register_api(overrides.api)
     app.register_api(audit_feed.api)
     init_pages(app, settings, pages)
     return app

@@ -67,6 +67,24 @@ class Codex:
             for company in page["companies"]:
                 yield company["account_number"]
 
+    def knows(self, account: str) -> bool:
+        """Whether there is such a company."""
+        return self._found(lambda: self._peer.get_json(f"/api/companies/{account}")) is not None
+
+    def items(self, kind: str, account: str) -> dict[str, str]:
+        """The company's assets or contacts, retired ones too: name by uid; none when there is no such company."""
+        name = {"assets": "hostname", "contacts": "name"}[kind]
+        pages = self._found(lambda: list(self._pages(f"/api/companies/{account}/{kind}"))) or []
+        return {row["uid"]: row[name] for page in pages for row in page[kind]}
+
+    def names(self) -> dict[str, str]:
+        """Every company's name by its account number, in order of the numbers."""
+        return {
+            company["account_number"]: company["name"]
+            for page in self._pages("/api/companies")
+            for company in page["companies"]
+        }
+
     def owners(self) -> Iterator[tuple[str, Owned]]:
         """Every asset and contact, with its kind."""
         for page in self._pages("/api/companies/bulk"):
@@ -80,6 +98,14 @@ class Codex:
         """Every plan version."""
         found: list[dict[str, Any]] = self._peer.get_json("/billing-plans/api/plans")["plans"]
         return found
+
+    def _found(self, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except PeerError as error:
+            if error.peer_code == "not_found":
+                return None
+            raise
 
     def _pages(self, path: str) -> Iterator[dict[str, Any]]:
         cursor: str | None = ""

@@ -182,6 +182,21 @@ class FakeCodex:
 
     def hold(self, *cases) -> None:
         self.cases |= {case.facts["account_number"]: case for case in cases}
+        for case in cases:
+            self.hold_parts(case.facts)
+
+    def hold_parts(self, facts) -> None:
+        """One company, its assets and its contacts, each at an address of its own."""
+        path = f"/api/companies/{facts['account_number']}"
+        self.peer.answers("GET", path, lambda _request: answer({"account_number": facts["account_number"]}))
+        for kind in ("assets", "contacts"):
+            self.peer.answers("GET", f"{path}/{kind}", lambda _r, kind=kind: answer({kind: facts[kind], "next": None}))
+
+    def lack(self, account) -> None:
+        """Say as the real one does that there is no such company."""
+        for part in ("", "/assets", "/contacts"):
+            path = f"/api/companies/{account}{part}"
+            self.peer.answers("GET", path, {"code": "not_found", "detail": f"There is no company {account}."}, 404)
 
     def billing_inputs(self, request):
         wanted = request.args.get("accounts", "")

@@ -3,9 +3,10 @@
 import pytest
 from hivematrix_common.testing_clients import LAYERS, NEIGHBOUR, OWN, TAKEN_AWAY, ask_everywhere, take_away, words_of
 
-QUERY = {"hivematrix_ledger.store.acceptances.own_account": lambda: None}
+QUERY = {f"hivematrix_ledger.store.{name}.own_account": lambda: None for name in ("acceptances", "rules")}
 NEIGHBOURS = {"account_number": NEIGHBOUR, "period": "2025-10", "month": "10", "year": "2025"}
-WORDS = ("Fabrikam", f"c-{NEIGHBOUR}")
+NEIGHBOURS |= {"key": "per_user", "uid": "manual:1", "category": "*", "asset_uid": "a-x", "contact_uid": "c-x"}
+WORDS = ("Fabrikam", f"c-{NEIGHBOUR}", "Orchid")
 MINE = [
     "/api/bills/{account}/2025-10",
     "/api/billing/{account}?year=2025&month=10",
@@ -25,6 +26,7 @@ def make_ledger(make_world, company, monkeypatch):
         world = make_world("copy")
         world.codex.hold(company(NEIGHBOUR, "Fabrikam"))
         assert {line["status"] for line in world.accept(OWN, NEIGHBOUR).values()} == {"sealed"}
+        world.put("manual_assets", NEIGHBOUR, "manual:1", "Orchid", "VM", None, None)
         world.ledger.sign_in("client_user", OWN)
         return world
 

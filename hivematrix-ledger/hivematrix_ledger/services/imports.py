@@ -2,26 +2,19 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
-from itertools import chain, count
-from typing import Any
 
 from hivematrix_common import audit
-from hivematrix_common.domain.money import decimal_text
-from hivematrix_common.domain.vocabulary import RATES
 from hivematrix_common.importing import Reading, Row, Source, Table, stated
 from hivematrix_common.imports import Imported
 
 from hivematrix_ledger import store
 from hivematrix_ledger.clients import Codex
 from hivematrix_ledger.import_tables import tables
-from hivematrix_ledger.services import Ledger
+from hivematrix_ledger.services import Ledger, rules
+from hivematrix_ledger.services.rules import ITEMS, NAMED
 from hivematrix_ledger.store import imports
 from hivematrix_ledger.store.imports import Cells
 
-_ITEMS = {"asset_overrides": ("assets", "asset_uid"), "user_overrides": ("contacts", "contact_uid")}
-# Rows without a uid of their own are named by what they say.
-_NAMED = {"manual_assets": ("manual", "hostname"), "manual_users": ("manual", "name"), "line_items": ("item", "name")}
 _log = logging.getLogger("hivematrix.ledger")
 
 
@@ -36,16 +29,11 @@ def import_files(ledger: Ledger, sources: Sequence[Source], *, partial: bool = F
     files = {stem: _stated(reading, stem, known) for stem in reading.tables if reading.has(stem)}
     reading.settle(partial=partial)
     files = {stem: reading.spared(stem, rows, known.owner_of(stem)) for stem, rows in files.items()}
-    session = store.session()
-    try:
+    with rules.changing("ledger import") as session:
         imports.begin(session)
         counts = {stem: _replace(reading.tables[stem], rows) for stem, rows in files.items()}
         changes = {stem: changed for stem, (_, changed) in counts.items()}
         audit.done(session, "ledger import", ", ".join(changes), **changes)
-        session.commit()
-    except BaseException:
-        session.rollback()
-        raise
     _log.info("imported", extra={"counts": changes})
     return Imported(counts, reading.faults, reading.warnings)
 
@@ -56,15 +44,15 @@ class _Known:
     def __init__(self, codex: Codex, reading: Reading) -> None:
         self.accounts: dict[str, str] = {}
         self.owners: dict[str, dict[str, str]] = {"assets": {}, "contacts": {}}
-        if any(reading.has(stem) for stem in reading.tables if stem not in _ITEMS):
+        if any(reading.has(stem) for stem in reading.tables if stem not in ITEMS):
             self.accounts = {account: account for account in codex.accounts()}
-        if any(reading.has(stem) for stem in _ITEMS):
+        if any(reading.has(stem) for stem in ITEMS):
             for kind, owned in codex.owners():
                 self.owners[kind][owned.uid] = owned.account_number
 
     def owner_of(self, stem: str) -> dict[str, str]:
         """The account of each subject that a file may name."""
-        return self.owners[_ITEMS[stem][0]] if stem in _ITEMS else self.accounts
+        return self.owners[ITEMS[stem][0]] if stem in ITEMS else self.accounts
 
 
 def _stated(reading: Reading, stem: str, known: _Known) -> dict[str, list[Row]]:
@@ -72,14 +60,14 @@ def _stated(reading: Reading, stem: str, known: _Known) -> dict[str, list[Row]]:
     rows = list(_known_rows(reading, stem, known))
     if stem == "client_overrides":
         rows = _without_overlaps(reading, rows)
-    if stem in _ITEMS or stem in {"manual_assets", "manual_users"}:
+    if stem in ITEMS or stem in {"manual_assets", "manual_users"}:
         _warn_of_idle_costs(reading, rows)
     owner, subject = known.owner_of(stem), _subject(stem)
     return stated(rows, lambda row: owner[row.values[subject]])
 
 
 def _subject(stem: str) -> str:
-    return _ITEMS[stem][1] if stem in _ITEMS else "account_number"
+    return ITEMS[stem][1] if stem in ITEMS else "account_number"
 
 
 def _known_rows(reading: Reading, stem: str, known: _Known) -> Iterable[Row]:
@@ -98,7 +86,7 @@ def _without_overlaps(reading: Reading, rows: list[Row]) -> list[Row]:
     for row in rows:
         values = row.values
         same = by_key.setdefault((values["account_number"], values["key"]), [])
-        clash = None if row.clears else next((other for other in same if _overlaps(values, other.values)), None)
+        clash = None if row.clears else next((other for other in same if rules.overlap(values, other.values)), None)
         if clash:
             where = f"{clash.file}:{clash.line}"
             reading.refuse(row, "from_period", f"overlaps the override of {values['key']} in {where}")
@@ -109,15 +97,6 @@ def _without_overlaps(reading: Reading, rows: list[Row]) -> list[Row]:
     return kept
 
 
-def _overlaps(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return _begins_in_time(one, other) and _begins_in_time(other, one)
-
-
-def _begins_in_time(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """`one` begins before `other` has ended."""
-    return one["from_period"] is None or other["to_period"] is None or bool(one["from_period"] <= other["to_period"])
-
-
 def _warn_of_idle_costs(reading: Reading, rows: list[Row]) -> None:
     for row in rows:
         if row.values.get("custom_cost") is not None and row.values["billing_type"] != "Custom":
@@ -125,30 +104,16 @@ def _warn_of_idle_costs(reading: Reading, rows: list[Row]) -> None:
 
 
 def _replace(table: Table, files: dict[str, list[Row]]) -> tuple[int, int]:
-    stem = table.stem
-    names = [column.name for column in table.columns]
-    extra = "account_number" if stem in _ITEMS else "uid" if stem in _NAMED else None
-    columns = [names[0], "uid", *names[1:]] if extra == "uid" else [*([extra] if extra else []), *names]
-    cells = {account: list(_cells(stem, account, rows, columns)) for account, rows in files.items()}
-    return sum(map(len, cells.values())), imports.replace(store.session(), stem, columns, cells)
+    columns = rules.columns_of(table)
+    cells = {account: list(_cells(table.stem, account, rows, columns)) for account, rows in files.items()}
+    return sum(map(len, cells.values())), imports.replace(store.session(), table.stem, columns, cells)
 
 
 def _cells(stem: str, account: str, rows: list[Row], columns: list[str]) -> Iterable[Cells]:
     taken: set[str] = set()
     for row in sorted(rows, key=lambda row: str(row.values)):
-        values = row.values | {"account_number": account}
-        if stem in _NAMED:
-            prefix, name = _NAMED[stem]
-            values["uid"] = _free(f"{prefix}:{values[name]}", taken)
+        values = rules.stored(stem, row.values) | {"account_number": account}
+        if stem in NAMED:
+            values["uid"] = rules.free_uid(stem, values, taken)
             taken.add(values["uid"])
-        if stem == "client_overrides" and values["key"] in RATES:
-            values["value"] = decimal_text(Decimal(values["value"]).normalize())
-        yield tuple(_stored(values[name]) for name in columns)
-
-
-def _free(uid: str, taken: set[str]) -> str:
-    return next(name for name in chain([uid], (f"{uid}#{n}" for n in count(2))) if name not in taken)
-
-
-def _stored(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | Decimal) else str(value)
+        yield tuple(values[name] for name in columns)

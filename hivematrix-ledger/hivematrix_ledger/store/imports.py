@@ -1,12 +1,12 @@
-"""Rows that a file states whole: an account whose rows differ gets new ones, every other account is left alone."""
+"""Rows that a file states whole: of the accounts it names, those that differ change; every other one is left alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hivematrix_common.database import AnySession, advisory_xact_lock, copy_lines, copy_rows
 from sqlalchemy import text
 
-from . import listed
+from . import listed, rules
 
 Cells = tuple[Any, ...]
 # Overrides belong to one item, whichever account it had when they were stated.
@@ -16,25 +16,34 @@ _ITEMS = {"asset_overrides": "asset_uid", "user_overrides": "contact_uid"}
 def begin(session: AnySession) -> None:
     """One import at a time, with the time a large one takes; both end with the transaction."""
     session.execute(text("SET LOCAL statement_timeout = '5min'"))
-    advisory_xact_lock(session, "ledger-import")
+    advisory_xact_lock(session, rules.IMPORT_LOCK)
 
 
 def replace(session: AnySession, table: str, columns: Sequence[str], stated: dict[str, list[Cells]]) -> int:
     """Make `stated` (rows by account, the account in front) all that `table` holds of its accounts.
 
-    Returns how many rows are new, different or gone.
+    A row that stays as it was is not touched: nothing happened to it. Returns how many rows are new, different or gone.
     """
-    found = {
-        tuple(row)
-        for row in session.execute(text(_query(f"SELECT {', '.join(columns)}", table)), _values(table, columns, stated))
-    }
-    wanted = {row for rows in stated.values() for row in rows}
-    differing = {row[0] for row in found ^ wanted}
-    changed = {account: rows for account, rows in stated.items() if account in differing}
-    if changed:
-        session.execute(text(_query("DELETE", table)), _values(table, columns, changed))
-        copy_rows(session, table, columns, copy_lines(row for rows in changed.values() for row in rows))
-    return max(len(wanted - found), len(found - wanted))
+    rows = session.execute(text(_query(f"SELECT {', '.join(columns)}", table)), _values(table, columns, stated))
+    key = _key_of(table, columns)
+    found = {key(row): tuple(row) for row in rows}
+    wanted = {key(row): row for rows in stated.values() for row in rows}
+    gone = [row for name, row in found.items() if name not in wanted]
+    changed = [row for name, row in wanted.items() if name in found and found[name] != row]
+    added = [row for name, row in wanted.items() if name not in found]
+    rules.replace_many(session, table, columns, _documents(columns, gone), _documents(columns, changed))
+    if added:
+        copy_rows(session, table, columns, copy_lines(added))
+    return max(len(added) + len(changed), len(gone) + len(changed))
+
+
+def _key_of(table: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], Cells]:
+    places = [columns.index(name) for name in rules.KEYS[table]]
+    return lambda row: tuple(row[at] for at in places)
+
+
+def _documents(columns: Sequence[str], rows: list[Cells]) -> list[rules.Document]:
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _query(verb: str, table: str) -> str:
