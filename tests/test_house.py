@@ -133,7 +133,8 @@ def test_the_services_look_like_siblings() -> None:
     known = {
         "__init__.py", "app.py", "config.py", "domain", "models.py", "store.py", "services.py", "clients.py",
         "schemas.py", "schemas", "services", "store",
-        "render.py", "routes", "cli.py", "migrations", "templates", "static", "providers", "system", "supervisor.py",
+        "render.py", "render",
+        "routes", "cli.py", "migrations", "templates", "static", "providers", "system", "supervisor.py",
         "import_tables.py", "staging.py", "commands",
     }  # fmt: skip
     for service in SERVICES:

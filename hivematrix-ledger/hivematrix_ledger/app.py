@@ -10,7 +10,7 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.models import db
-from hivematrix_ledger.routes import insight, overrides
+from hivematrix_ledger.routes import documents, insight, overrides
 from hivematrix_ledger.routes.api import api
 from hivematrix_ledger.routes.pages import pages
 from hivematrix_ledger.services import Ledger
@@ -24,6 +24,7 @@ def create_app(settings: LedgerSettings | None = None) -> App:
     init_health(app, peers=("codex", "archive"))
     app.extensions["hivematrix_ledger"] = Ledger.of(settings)
     app.register_api(api)
+    app.register_api(documents.api)
     app.register_api(insight.api)
     app.register_api(overrides.api)
     app.register_api(audit_feed.api)

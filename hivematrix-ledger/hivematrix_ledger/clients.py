@@ -211,8 +211,14 @@ class Archive:
             raise PeerError("archive", f"{invoice_number} is sealed as {digest(data)}, not {expected}", retryable=False)
         return data
 
-    def csv(self, invoice_number: str) -> bytes:
-        return self._document(invoice_number, "csv")
+    def csv(self, invoice_number: str, expected: str) -> bytes:
+        """The sealed CSV; PeerError when its digest is not the `expected` one, which the body names."""
+        data = self._document(invoice_number, "csv")
+        if digest(data) != expected:
+            raise PeerError(
+                "archive", f"the CSV of {invoice_number} is {digest(data)}, not {expected}", retryable=False
+            )
+        return data
 
     def _document(self, invoice_number: str, part: str) -> bytes:
         try:

@@ -11,7 +11,7 @@ from hivematrix_common.imports import LIMIT, ImportAnswer, Imported, ImportForm,
 from hivematrix_common.schemas import AccountPath, BillPath, YearMonth
 from hivematrix_common.web import JSON, Api, json_answer, ndjson_answer, ndjson_described, problem_answer
 
-from hivematrix_ledger import render, schemas
+from hivematrix_ledger import schemas
 from hivematrix_ledger.domain.corrections import Order
 from hivematrix_ledger.domain.engines import NoBill, compute_bill
 from hivematrix_ledger.domain.receipt import billing_answer, summary
@@ -22,7 +22,6 @@ from hivematrix_ledger.services.corrections import Corrected
 from hivematrix_ledger.services.imports import import_files
 
 REPLAY_LIMIT = 4 * 1024 * 1024
-_CSV = {"description": "The invoice (RFC 4180)", "content": {"text/csv": {"schema": {"type": "string"}}}}
 _BILLS = "A company a line: its bill, or account_number, status and reason; X-Next-Cursor leads on"
 _RESULTS = "A company a line: account_number, status sealed | already | skipped | failed, and what belongs to it"
 api = Api("ledger", __name__)
@@ -69,28 +68,6 @@ def billing_dashboard(query: schemas.DashboardQuery) -> Response:
 @api.get("/api/plans", scope="ledger:read", responses={200: schemas.PlanList}, summary="Codex's plans, newest version")
 def plans() -> Response:
     return json_answer(dashboard.plans(_ledger()))
-
-
-@api.get(
-    "/invoice/<account_number>/download",
-    scope="ledger:read",
-    client="account_number",
-    responses={200: _CSV},
-    summary="The invoice's CSV",
-)
-def download(path: AccountPath, query: YearMonth) -> Response:
-    return _invoice(path.account_number, query.period)
-
-
-@api.get(
-    "/api/invoice/<account_number>/csv",
-    scope="ledger:read",
-    client="account_number",
-    responses={200: _CSV},
-    summary="The invoice's CSV",
-)
-def invoice_csv(path: AccountPath, query: YearMonth) -> Response:
-    return _invoice(path.account_number, query.period)
 
 
 @api.get(
@@ -185,13 +162,6 @@ def import_rows(form: ImportForm, query: ImportQuery) -> Response:  # noqa: ARG0
 
 def _import(sources: Sequence[Source], partial: bool) -> Imported:
     return import_files(_ledger(), sources, partial=partial)
-
-
-def _invoice(account: str, period: Period) -> Response:
-    shown = bills.billed(_ledger(), account, period)
-    name = render.csv_name(shown.body)
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(bills.csv(_ledger(), shown), mimetype="text/csv", headers=headers)
 
 
 def _one_result(results: list[Result]) -> Response:

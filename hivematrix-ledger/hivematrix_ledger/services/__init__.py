@@ -11,6 +11,7 @@ from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.domain.engines import NoBill
 from hivematrix_ledger.domain.inputs import Defaults
 from hivematrix_ledger.domain.leakage import Thresholds
+from hivematrix_ledger.domain.paper import Seller
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Ledger:
     defaults: Defaults
     thresholds: Thresholds = field(default_factory=Thresholds)
     insist: bool = False
+    seller: Seller = field(default_factory=Seller)
 
     @classmethod
     def of(cls, settings: LedgerSettings) -> "Ledger":
@@ -31,7 +33,13 @@ class Ledger:
         defaults = Defaults(billing.timezone, billing.currency, settings.invoice.payment_terms_days)
         leakage = settings.leakage
         thresholds = Thresholds(Decimal(leakage.count_percent), leakage.contract_days)
-        return cls(Codex(settings), Archive(settings), defaults, thresholds, leakage.insist)
+        own = settings.invoice
+        seller = Seller(own.name, _lines(own.address), own.email, own.tax_number, _lines(own.bank))
+        return cls(Codex(settings), Archive(settings), defaults, thresholds, leakage.insist, seller)
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.split("|") if line.strip())
 
 
 def no_company(account: str) -> Problem:
