@@ -10,10 +10,14 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.models import db
-from hivematrix_ledger.routes import documents, insight, overrides
+from hivematrix_ledger.routes import documents, insight, override_pages, overrides
 from hivematrix_ledger.routes.api import api
 from hivematrix_ledger.routes.pages import pages
 from hivematrix_ledger.services import Ledger
+
+# Importing them puts their pages into the table.
+PAGE_MODULES = (override_pages,)
+PAGES = (("Overview", "pages.home"), ("Overrides", "pages.companies"))
 
 
 def create_app(settings: LedgerSettings | None = None) -> App:
@@ -28,5 +32,5 @@ def create_app(settings: LedgerSettings | None = None) -> App:
     app.register_api(insight.api)
     app.register_api(overrides.api)
     app.register_api(audit_feed.api)
-    init_pages(app, settings, pages)
+    init_pages(app, settings, pages, PAGES)
     return app

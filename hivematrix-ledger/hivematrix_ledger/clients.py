@@ -67,9 +67,15 @@ class Codex:
             for company in page["companies"]:
                 yield company["account_number"]
 
-    def knows(self, account: str) -> bool:
-        """Whether there is such a company."""
-        return self._found(lambda: self._peer.get_json(f"/api/companies/{account}")) is not None
+    def company(self, account: str) -> dict[str, Any] | None:
+        """One company, if there is such a one."""
+        found: dict[str, Any] | None = self._found(lambda: self._peer.get_json(f"/api/companies/{account}"))
+        return found
+
+    def companies(self, search: str, limit: int) -> dict[str, Any]:
+        """The first companies whose name or account number fits: `companies` and their `total`."""
+        found: dict[str, Any] = self._peer.get_json("/api/companies", {"search": search, "limit": limit})
+        return found
 
     def items(self, kind: str, account: str) -> dict[str, str]:
         """The company's assets or contacts, retired ones too: name by uid; none when there is no such company."""

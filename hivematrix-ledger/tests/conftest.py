@@ -188,7 +188,8 @@ class FakeCodex:
     def hold_parts(self, facts) -> None:
         """One company, its assets and its contacts, each at an address of its own."""
         path = f"/api/companies/{facts['account_number']}"
-        self.peer.answers("GET", path, lambda _request: answer({"account_number": facts["account_number"]}))
+        head = {name: facts[name] for name in ("account_number", "name")}
+        self.peer.answers("GET", path, lambda _request: answer(head))
         for kind in ("assets", "contacts"):
             self.peer.answers("GET", f"{path}/{kind}", lambda _r, kind=kind: answer({kind: facts[kind], "next": None}))
 
@@ -210,7 +211,13 @@ class FakeCodex:
         return Response(b"".join(orjson.dumps(line) + b"\n" for line in lines), headers=headers)
 
     def companies(self, _request):
-        return answer({"companies": [{"account_number": account} for account in sorted(self.cases)], "next": None})
+        return answer(
+            {
+                "companies": [{"account_number": a, "name": self.cases[a].facts["name"]} for a in sorted(self.cases)],
+                "next": None,
+                "total": len(self.cases),
+            }
+        )
 
     def bulk(self, _request):
         rows = [

@@ -1,11 +1,45 @@
 """Who changed which override or item, when, from what to what."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 from hivematrix_common import clock
+from hivematrix_common.shown import NOTHING
+from hivematrix_common.tables import Choice, Column, Listing, Table
 
 from hivematrix_ledger import store
 from hivematrix_ledger.store import rules
+
+KINDS: Final = {
+    "client_overrides": "Overrides",
+    "asset_overrides": "Assets of Codex",
+    "user_overrides": "Users of Codex",
+    "manual_assets": "Manual assets",
+    "manual_users": "Manual users",
+    "line_items": "Line items",
+    "prepaid_hours": "Prepaid hours",
+    "tax_rates": "Taxes",
+}
+# What names a row to a reader; the rest is what it says.
+_NAMES: Final = ("key", "asset_uid", "contact_uid", "hostname", "name", "category")
+_HIDDEN: Final = {"account_number", "uid"}
+TABLE = Table(
+    name="history",
+    caption="What changed, newest first",
+    nouns=("change", "changes"),
+    key="id",
+    sort="-at",
+    search=("actor", "before", "after"),
+    choices=(Choice("rule", "Kind", tuple(KINDS.items())),),
+    columns=(
+        Column("at", "When", kind="instant"),
+        Column("actor", "Who"),
+        Column("rule", "Kind"),
+        Column("what", "From what to what", sortable=False),
+        Column("action", "Route or command", priority=2),
+    ),
+)
 
 
 def page(account: str, rule: str | None, before: int | None, limit: int, *, internal: bool) -> dict[str, Any]:
@@ -20,3 +54,45 @@ def page(account: str, rule: str | None, before: int | None, limit: int, *, inte
         "total": min(total, rules.COUNTED),
         "total_exact": total <= rules.COUNTED,
     }
+
+
+def newest(account: str, limit: int) -> list[dict[str, Any]]:
+    """The last changes, each with `what` in words."""
+    found = rules.history(store.session(), account, None, before=None, limit=limit, internal=True)
+    return [change | {"what": told(change["before"], change["after"])} for change in found]
+
+
+def listing(account: str) -> Listing:
+    """All changes as a page's table."""
+    found = TABLE.of_query(store.session(), rules.history_query(account))
+    return replace(found, rows=[dict(row) | {"what": _what(row)} for row in found.rows])
+
+
+def told(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
+    """A change in words: per_user: value 95 → 90; added and removed rows with all they say."""
+    some = after or before or {}
+    name = next((str(some[part]) for part in _NAMES if some.get(part)), "")
+    if before and after:
+        parts = [
+            f"{part} {_word(before.get(part))} → {_word(after[part])}"
+            for part in after
+            if _differs(part, before, after)
+        ]
+        return f"{name}: {', '.join(parts)}".removeprefix(": ")
+    said = ", ".join(
+        f"{part} {value}" for part, value in some.items() if value is not None and value != name and part not in _HIDDEN
+    )
+    return f"{name} {'added' if after else 'removed'}: {said}".strip()
+
+
+def _differs(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    return bool(before.get(part) != after[part])
+
+
+def _word(value: object) -> str:
+    return NOTHING if value is None else str(value)
+
+
+def _what(row: Mapping[str, Any]) -> str:
+    sides = (rules.document_of(row[side], row[f"notes_{side}"]) for side in ("before", "after"))
+    return told(*sides)

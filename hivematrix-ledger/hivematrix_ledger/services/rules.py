@@ -82,12 +82,16 @@ def read(ledger: Ledger, stem: str, account: str, *, internal: bool = True) -> l
 
     Without `internal` the operator's notes are left out.
     """
+    if stem in ITEMS:
+        return with_names(ledger, stem, account, ledger.codex.items(ITEMS[stem][0], account))
     columns = [name for name in columns_of(table_of(ledger, stem)) if internal or name != "notes"]
-    if stem not in ITEMS:
-        return rules.of_account(store.session(), stem, columns, account)
-    kind, item = ITEMS[stem]
-    names = ledger.codex.items(kind, account)
-    rows = rules.of_account(store.session(), stem, columns, account, list(names))
+    return rules.of_account(store.session(), stem, columns, account)
+
+
+def with_names(ledger: Ledger, stem: str, account: str, names: Mapping[str, str]) -> list[Document]:
+    """The account's rows of single items, `names` being those that the company has."""
+    rows = rules.of_account(store.session(), stem, columns_of(table_of(ledger, stem)), account, list(names))
+    item = ITEMS[stem][1]
     return [row | {"name": names.get(row[item]), "idle": row[item] not in names} for row in rows]
 
 
@@ -224,7 +228,7 @@ def _row(ledger: Ledger, stem: str, record: Mapping[str, object]) -> Document:
     row = stored(stem, values)
     if stem in ITEMS:
         row["account_number"] = _owner(ledger, stem, row, record.get("account_number"))
-    elif not ledger.codex.knows(row["account_number"]):
+    elif ledger.codex.company(row["account_number"]) is None:
         raise no_company(row["account_number"])
     return row
 

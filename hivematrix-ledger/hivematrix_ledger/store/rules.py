@@ -132,7 +132,7 @@ def history_query(account: str) -> TextualSelect:
     """The same for a table of a page."""
     statement = text(
         "SELECT lpad(id::text, 20, '0') AS id, at, actor, action, rule, before::text AS before, after::text AS after,"
-        f" coalesce(notes_before, '') AS notes_before, coalesce(notes_after, '') AS notes_after{_CHANGES}"
+        f" notes_before, notes_after{_CHANGES}"
     )
     bound = statement.bindparams(account=account, own=own_account(), rule=None)
     names = ("id", "actor", "action", "rule", "before", "after", "notes_before", "notes_after")
