@@ -17,6 +17,7 @@ FEATURE = "feature:"
 LABELS = ("billing_plan", "support_level")
 ITEM_KINDS = ("recurring", "one_off", "yearly")
 POOL_YEARS = ("calendar", "contract")
+_KEY_TEXT = cells.text(300)
 _UNSIGNED = cells.decimal(minimum=Decimal(0))
 _ACCOUNT = Column("account_number", cells.account_number, required=True)
 _COST = Column("custom_cost", cells.decimal())
@@ -25,6 +26,7 @@ _WINDOW = (Column("from_period", cells.period), Column("to_period", cells.period
 
 
 def override_key(cell: str) -> str:
+    _KEY_TEXT(cell)
     if cell in RATES or cell in LABELS or (cell.startswith(FEATURE) and cell.removeprefix(FEATURE).strip()):
         return cell
     known = ", ".join((*LABELS, f"{FEATURE}NAME", *RATES))

@@ -5,7 +5,8 @@ from hivematrix_common.testing_clients import LAYERS, NEIGHBOUR, OWN, TAKEN_AWAY
 
 QUERY = {f"hivematrix_ledger.store.{name}.own_account": lambda: None for name in ("acceptances", "rules")}
 NEIGHBOURS = {"account_number": NEIGHBOUR, "period": "2025-10", "month": "10", "year": "2025"}
-NEIGHBOURS |= {"key": "per_user", "uid": "manual:1", "category": "*", "kind": "tax-rates", "asset_uid": "a-x", "contact_uid": "c-x"}
+NEIGHBOURS |= {"key": "per_user", "uid": "manual:1", "category": "*", "kind": "tax-rates"}
+NEIGHBOURS |= {"asset_uid": "a-x", "contact_uid": "c-x"}
 WORDS = ("Fabrikam", f"c-{NEIGHBOUR}", "Orchid")
 MINE = [
     "/api/bills/{account}/2025-10",

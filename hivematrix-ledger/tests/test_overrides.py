@@ -82,6 +82,7 @@ def test_numbers_of_json_are_taken_as_they_are_written(send):
     ("kind", "change", "fault"),
     [
         ("client", {"key": "per_printer"}, "key"),
+        ("client", {"key": "feature:" + "x" * 300}, "key"),
         ("client", {"value": "-1"}, "value"),
         ("client", {"value": "1.00001"}, "value"),
         ("client", {"from_period": "2025-13"}, "from_period"),
@@ -218,6 +219,11 @@ def test_an_asset_that_moved_stands_where_it_is_billed_now(world, send, case, co
     world.codex.cases["183729"].facts["assets"].append(moved)
     assert [row["idle"] for row in world.get(f"{API}/assets/620547").json["assets"]] == [True]
     assert [row["idle"] for row in world.get(f"{API}/assets/183729").json["assets"]] == [False]
+    send("PUT", f"{API}/asset/a-WS1", {"billing_type": "Server"})
+    assert world.get(f"{API}/assets/620547").json["assets"] == []
+    came, went = (world.get(f"{API}/history/{account}").json["changes"][0] for account in ("183729", "620547"))
+    assert (came["before"], came["after"]["billing_type"]) == (None, "Server"), "each company is told its own part"
+    assert (went["before"]["billing_type"], went["after"]) == ("VM", None)
 
 
 def test_a_change_never_changes_an_accepted_month(world, send):
@@ -239,3 +245,20 @@ def test_while_an_import_runs_a_row_is_not_changed(own_world):
         assert (answer.status_code, answer.json["code"], answer.headers["Retry-After"]) == (503, "busy", "5")
         cursor.execute("SELECT pg_advisory_unlock_all()")
         assert own_world.ledger.call("PUT", CLIENT, "billing_clerk", json=PATHS["client"][1]).status_code == 201
+
+
+def test_who_comes_second_at_the_same_moment_is_told_so(world, send, monkeypatch):
+    """Both looked before either wrote; the database lets one of them."""
+    send("PUT", *PATHS["tax-rates"])
+    monkeypatch.setattr("hivematrix_ledger.store.rules.find", lambda *_arguments, **_options: None)
+    answer = send("PUT", PATHS["tax-rates"][0], {"category": "*", "percent": "7"})
+    assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+    assert "at the same moment" in answer.json["detail"]
+    assert world.rows("SELECT percent FROM tax_rates")[0][0] == 20
+
+
+def test_what_a_body_may_hold_is_said_and_nothing_else_is_taken(send):
+    for body in ({"key": "per_user", "value": "1", "from": "2025-10"}, {"value": "1"}, [], "x"):
+        assert send("PUT", CLIENT, body).status_code in {400, 422}, body
+    assert send("PUT", f"{API}/features/620547", {"": "x"}).status_code == 422
+    assert send("PUT", f"{API}/features/620547?from_period=2025-13", {"soc": "x"}).status_code == 422

@@ -78,7 +78,7 @@ class OverrideBody(Model):
     to_period: MonthCell = None
 
 
-class FeaturesBody(RootModel[dict[Name, Cell]]):
+class FeaturesBody(RootModel[Annotated[dict[Name, Cell], Field(max_length=200)]]):
     """What each feature is called on this company's bill."""
 
 

@@ -25,6 +25,8 @@ from hivematrix_ledger.services import Ledger, no_company
 from hivematrix_ledger.store import rules
 from hivematrix_ledger.store.rules import Document, Key
 
+# unique_violation, exclusion_violation: another row is in the way.
+_BESIDE: Final = {"23505", "23P01"}
 Result = TypeVar("Result")
 # Whose uids an item's override bears, and how Codex calls them.
 ITEMS: Final = {"asset_overrides": ("assets", "asset_uid"), "user_overrides": ("contacts", "contact_uid")}
@@ -269,7 +271,9 @@ def _write(stem: str, write: Callable[[AnySession], Result], *, rows: Sequence[D
             if not rules.keep_imports_out(session):
                 raise Problem("busy", "An import is changing these rows; try again.", headers={"Retry-After": "5"})
             return write(session)
-    except IntegrityError:
+    except IntegrityError as error:
+        if getattr(error.orig, "pgcode", None) not in _BESIDE:
+            raise
         raise _contradiction(stem, rows, key) from None
 
 
