@@ -1,4 +1,4 @@
-"""hivematrix-ledger: serve, init-db, import, bill, close --preview, correct."""
+"""hivematrix-ledger: serve, init-db, import, bill, close --preview, correct, history."""
 
 import getpass
 import sys
@@ -21,7 +21,7 @@ from hivematrix_ledger.app import create_app
 from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.domain.corrections import MODES, Order
 from hivematrix_ledger.domain.engines import NoBill
-from hivematrix_ledger.services import Ledger, bills, board, corrections, no_bill
+from hivematrix_ledger.services import Ledger, bills, board, corrections, history, no_bill
 from hivematrix_ledger.services.imports import import_files
 
 group = cli.service_group(LedgerSettings, create_app, "Ledger: plans applied, bills that explain themselves.")
@@ -169,6 +169,25 @@ def correct(account: str, period: Period, as_json: bool, home: str | None, **ord
         asked = corrections.Asked(account, period, Order(**order, lines=lines), getpass.getuser())
         made = corrections.correct_by_command(ledger, asked)
     click.echo(orjson.dumps(made.as_json()) if as_json else made.message)
+    return cli.DONE
+
+
+@group.command("history")
+@click.argument("account", type=AccountType())
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="The newest first.")
+@cli.json_option
+@cli.home_option
+def show_history(account: str, limit: int, as_json: bool, home: str | None) -> int:
+    """List who changed which of a company's overrides and items, when, from what to what.
+
+    Example: hivematrix-ledger history 620547
+    """
+    with _ledger(cli.load_settings(LedgerSettings, home)):
+        found = history.page(account, None, None, limit, internal=True)["changes"]
+    for change in found:
+        words = history.told(change["before"], change["after"])
+        text = f"{change['at']}  {change['actor']}  {change['rule']}  {words}  ({change['action']})"
+        click.echo(orjson.dumps(change) if as_json else cells.shown(text, 1000))
     return cli.DONE
 
 

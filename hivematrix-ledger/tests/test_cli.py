@@ -184,3 +184,21 @@ def test_a_correction_that_cannot_be_made_exits_1_and_says_why(command, own_worl
 )
 def test_a_correction_that_makes_no_sense_is_a_usage_error(command, wrong):
     assert command("correct", "620547", "2025-10", *wrong)[0] == 2
+
+
+def test_the_history_of_a_company_is_listed_with_who_and_what(command, own_world, tmp_path, monkeypatch):
+    monkeypatch.setattr("getpass.getuser", lambda: "olga")
+    (tmp_path / "tax_rates.csv").write_text("account_number,category,percent\n620547,user,20\n")
+    assert command("import", tmp_path)[0] == 0
+    path = "/api/overrides/tax-rates"
+    own_world.ledger.call("PUT", f"{path}/620547", json={"category": "user", "percent": "7.5"})
+    code, out, _ = command("history", "620547")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            f"2025-11-02T10:00:00Z  admin  tax_rates  user: percent 20 → 7.5  (PUT {path}/<account_number>)",
+            "2025-11-02T10:00:00Z  olga  tax_rates  user added: percent 20  (ledger import)",
+        ],
+    )
+    [newest] = command("history", "620547", "--limit", "1", "--json")[1].splitlines()
+    assert json.loads(newest)["after"]["percent"] == "7.5"
