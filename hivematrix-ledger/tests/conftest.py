@@ -329,10 +329,10 @@ class World:
 def make_world(service, fake_peer, set_clock, case):
     """`make_world(isolation=...)`: Ledger between fake peers, with the company of the worked vectors in Codex."""
 
-    def make(isolation="savepoint"):
+    def make(isolation="savepoint", **more):
         set_clock("2025-11-02T10:00:00Z")
         codex, archive = FakeCodex(fake_peer("codex")), FakeArchive(fake_peer("archive"))
-        sections = {"services": {"codex_url": codex.peer.url, "archive_url": archive.peer.url}}
+        sections = more | {"services": {"codex_url": codex.peer.url, "archive_url": archive.peer.url}}
         codex.hold(case)
         return World(service(LedgerSettings, create_app, sections=sections, isolation=isolation), codex, archive)
 

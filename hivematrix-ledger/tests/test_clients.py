@@ -6,13 +6,14 @@ from hivematrix_common.testing_clients import LAYERS, NEIGHBOUR, OWN, TAKEN_AWAY
 QUERY = {f"hivematrix_ledger.store.{name}.own_account": lambda: None for name in ("acceptances", "rules")}
 NEIGHBOURS = {"account_number": NEIGHBOUR, "period": "2025-10", "month": "10", "year": "2025"}
 NEIGHBOURS |= {"key": "per_user", "uid": "manual:1", "category": "*", "kind": "tax-rates"}
-NEIGHBOURS |= {"asset_uid": "a-x", "contact_uid": "c-x"}
+NEIGHBOURS |= {"asset_uid": "a-x", "contact_uid": "c-x", "invoice_number": f"{NEIGHBOUR}-202510"}
 WORDS = ("Fabrikam", f"c-{NEIGHBOUR}", "Orchid")
 MINE = [
     "/api/bills/{account}/2025-10",
     "/api/billing/{account}?year=2025&month=10",
     "/invoice/{account}/download?year=2025&month=10",
     "/api/invoice/{account}/csv?year=2025&month=10",
+    "/api/invoice/{account}/pdf?year=2025&month=10",
     "/api/invoice/{account}/summary?year=2025&month=10",
 ]
 CHECK = "/api/bill/check-archived/{account}?year=2025&month=10"

@@ -60,6 +60,13 @@ def test_a_clients_person_fetches_its_own_sealed_pdf_and_csv_and_nothing_else(se
     assert sealed.get(ZIP, person=None).status_code == 403
 
 
+def test_a_clients_list_leads_to_its_documents(sealed):
+    sealed.ledger.sign_in("client_user")
+    page = sealed.get("/", person=None, headers={"Accept": "text/html"}).text
+    for path in (PDF, CSV):
+        assert f'href="{path.replace("&", "&amp;")}"' in page
+
+
 def test_no_preview_is_shown_to_a_client(world):
     world.ledger.sign_in("client_user")
     assert world.get(PDF, person=None).status_code == 404

@@ -3,18 +3,23 @@
 from collections.abc import Iterator
 from itertools import chain
 
+import orjson
 from flask import Response, current_app, stream_with_context
+from hivematrix_common import audit, auth
 from hivematrix_common.schemas import AccountPath
-from hivematrix_common.web import Api
+from hivematrix_common.web import Api, json_answer, ndjson_answer, ndjson_described
 
 from hivematrix_ledger import render
 from hivematrix_ledger.schemas import documents as schemas
-from hivematrix_ledger.services import Ledger, documents
+from hivematrix_ledger.services import Ledger, documents, sending
 
 _CSV = {"description": "The invoice (RFC 4180)", "content": {"text/csv": {"schema": {"type": "string"}}}}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PDF = {"description": "The invoice; a preview says so on every page", "content": {"application/pdf": _BINARY}}
 _ZIP = {"description": "A file an invoice, and contents.csv", "content": {"application/zip": _BINARY}}
+_RESULTS = (
+    "An invoice a line: invoice_number, status sent | already | unknown | failed, and why; X-Next-Cursor leads on"
+)
 api = Api("documents", __name__)
 
 
@@ -76,6 +81,39 @@ def bulk_download(query: schemas.MonthQuery) -> Response:
     kind = "" if query.format == "csv" else f"_{query.format}"
     stream = stream_with_context(chain([first], parts))
     return _file(stream, f"invoices_{query.period}{kind}.zip", "application/zip")
+
+
+@api.post(
+    "/api/invoices/<invoice_number>/send",
+    scope="ledger:write",
+    responses={200: schemas.Sent},
+    summary="Send one sealed invoice to its company by mail, once",
+)
+def send(path: schemas.InvoicePath, body: schemas.SendBody) -> Response:
+    audit.about(path.invoice_number, force=body.force)
+    asked = sending.Asked(auth.caller().name, body.force)
+    return sending.send(_ledger(), path.invoice_number, asked, lambda result: json_answer(result.as_json()))
+
+
+@api.get("/api/invoices/<invoice_number>/mails", scope="ledger:read", responses={200: schemas.Mails})
+def sent_mails(path: schemas.InvoicePath) -> Response:
+    """Every try to send the invoice: to whom, when, by whom, and what became of it."""
+    return json_answer({"invoice_number": path.invoice_number, "mails": sending.history(path.invoice_number)})
+
+
+@api.post(
+    "/api/months/<period>/send",
+    scope="ledger:write",
+    responses={200: ndjson_described(_RESULTS)},
+    summary="Send a month's sealed invoices that were not sent before, a page of companies at a time",
+)
+def send_month(path: schemas.MonthPath, query: schemas.SendQuery, body: schemas.SendMonth) -> Response:
+    audit.about(str(path.period), companies="all" if body.accounts is None else len(body.accounts))
+    results, cursor = sending.send_month(
+        _ledger(), path.period, auth.caller().name, body.accounts, limit=query.limit, cursor=query.cursor
+    )
+    lines = [orjson.dumps(result.as_json()) for result in results]
+    return ndjson_answer(lines, {"X-Next-Cursor": cursor} if cursor else None)
 
 
 def _csv(account: str, query: schemas.DocumentQuery) -> Response:

@@ -6,8 +6,8 @@ from typing import Any
 
 from hivematrix_common.errors import Problem
 
-from hivematrix_ledger.clients import Archive, Codex
-from hivematrix_ledger.config import LedgerSettings
+from hivematrix_ledger.clients import Archive, Codex, MailServer
+from hivematrix_ledger.config import LedgerSettings, Smtp
 from hivematrix_ledger.domain.engines import NoBill
 from hivematrix_ledger.domain.inputs import Defaults
 from hivematrix_ledger.domain.leakage import Thresholds
@@ -26,6 +26,7 @@ class Ledger:
     thresholds: Thresholds = field(default_factory=Thresholds)
     insist: bool = False
     seller: Seller = field(default_factory=Seller)
+    mail: MailServer | None = None
 
     @classmethod
     def of(cls, settings: LedgerSettings) -> "Ledger":
@@ -35,7 +36,16 @@ class Ledger:
         thresholds = Thresholds(Decimal(leakage.count_percent), leakage.contract_days)
         own = settings.invoice
         seller = Seller(own.name, _lines(own.address), own.email, own.tax_number, _lines(own.bank))
-        return cls(Codex(settings), Archive(settings), defaults, thresholds, leakage.insist, seller)
+        return cls(
+            Codex(settings), Archive(settings), defaults, thresholds, leakage.insist, seller, _mail(settings.smtp)
+        )
+
+
+def _mail(smtp: Smtp) -> MailServer | None:
+    if not smtp.host or not smtp.sender:
+        return None
+    told = (smtp.host, smtp.port, smtp.starttls, smtp.user, smtp.password, smtp.sender, smtp.timeout_seconds)
+    return MailServer(*told)
 
 
 def _lines(text: str) -> tuple[str, ...]:

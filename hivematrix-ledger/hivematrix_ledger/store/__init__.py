@@ -43,10 +43,11 @@ def exclusive(accounts: Sequence[str]) -> Iterator[Session]:
             own.commit()
             yield own
         finally:
-            _release(connection, own)
+            release(connection, own)
 
 
-def _release(connection: Connection, own: Session) -> None:
+def release(connection: Connection, own: Session) -> None:
+    """Give back every advisory lock of a connection; it is closed when that fails."""
     try:
         own.rollback()
         own.execute(_UNLOCK)
