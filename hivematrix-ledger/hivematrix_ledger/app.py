@@ -10,14 +10,28 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.models import db
-from hivematrix_ledger.routes import documents, insight, override_pages, overrides
+from hivematrix_ledger.routes import (
+    bill_pages,
+    documents,
+    insight,
+    month_pages,
+    override_pages,
+    overrides,
+    what_if_pages,
+)
 from hivematrix_ledger.routes.api import api
 from hivematrix_ledger.routes.pages import pages
 from hivematrix_ledger.services import Ledger
 
 # Importing them puts their pages into the table.
-PAGE_MODULES = (override_pages,)
-PAGES = (("Overview", "pages.home"), ("Overrides", "pages.companies"))
+PAGE_MODULES = (bill_pages, month_pages, override_pages, what_if_pages)
+PAGES = (
+    ("Overview", "pages.home"),
+    ("Months", "pages.months"),
+    ("Findings", "pages.findings"),
+    ("Overrides", "pages.companies"),
+    ("What if", "pages.what_if"),
+)
 
 
 def create_app(settings: LedgerSettings | None = None) -> App:

@@ -7,6 +7,7 @@ QUERY = {f"hivematrix_ledger.store.{name}.own_account": lambda: None for name in
 NEIGHBOURS = {"account_number": NEIGHBOUR, "period": "2025-10", "month": "10", "year": "2025"}
 NEIGHBOURS |= {"key": "per_user", "uid": "manual:1", "category": "*", "kind": "tax-rates"}
 NEIGHBOURS |= {"asset_uid": "a-x", "contact_uid": "c-x", "invoice_number": f"{NEIGHBOUR}-202510"}
+NEIGHBOURS |= {"place": "0", "run_id": "1"}
 WORDS = ("Fabrikam", f"c-{NEIGHBOUR}", "Orchid")
 MINE = [
     "/api/bills/{account}/2025-10",
@@ -16,6 +17,7 @@ MINE = [
     "/api/invoice/{account}/pdf?year=2025&month=10",
     "/api/invoice/{account}/summary?year=2025&month=10",
 ]
+MY_PAGES = [f"/bills/{{account}}/2025-10{part}" for part in ("", "/why/0", "/lines")]
 CHECK = "/api/bill/check-archived/{account}?year=2025&month=10"
 
 
@@ -54,7 +56,7 @@ def test_without_all_three_it_would_get_everything(make_ledger):
 @pytest.mark.parametrize("taken", TAKEN_AWAY)
 def test_a_client_gets_its_own_accepted_bill(make_ledger, taken):
     world = make_ledger(taken)
-    for path in MINE:
+    for path in MINE + MY_PAGES:
         answer = world.ledger.get(path.format(account=OWN), None)
         assert (answer.status_code, "Acme Ltd" in answer.get_data(as_text=True)) == (200, True), path
     assert world.ledger.get(CHECK.format(account=OWN), None).json["is_archived"] is True

@@ -88,12 +88,16 @@ def accept_all(ledger: Ledger, asked: Asked, size: int) -> list[Result]:
     """Accept every company's bill, page by page."""
     require_ended(ledger, asked.period)
     accounts = list(ledger.codex.accounts())
-    results: list[Result] = []
-    for first in range(0, len(accounts), size):
-        page = accounts[first : first + size]
-        with store.exclusive(page) as session:
-            results += _Page(ledger, session, asked, page).accept()
-            session.commit()
+    pages = (accounts[first : first + size] for first in range(0, len(accounts), size))
+    return [result for page in pages for result in accept_page(ledger, asked, page)]
+
+
+def accept_page(ledger: Ledger, asked: Asked, accounts: Sequence[str]) -> list[Result]:
+    """Accept a page of bills where no program waits for the answer under an idempotency key."""
+    require_ended(ledger, asked.period)
+    with store.exclusive(accounts) as session:
+        results = _Page(ledger, session, asked, accounts).accept()
+        session.commit()
     return results
 
 
