@@ -227,9 +227,11 @@ class TestClient:
         client = browse(two_months, "client_user", account="620547")
         assert "There is no bill of August 2025" in client.get("/bills/620547/2025-09/changes").text
 
-    def test_its_page_is_sound(self, two_months, browser_page):
+    def test_its_list_leads_to_its_bill_and_the_page_is_sound(self, two_months, browser_page):
         visit = browser_page(two_months.ledger, "client_user", account="620547")
-        page = visit.open("/bills/620547/2025-09")
+        page = visit.open("/")
+        page.get_by_role("link", name="September 2025").click()
+        page.get_by_role("heading", level=1, name="Acme Ltd").wait_for()
         visit.check()
         assert page.get_by_role("button").count() == 0
 
