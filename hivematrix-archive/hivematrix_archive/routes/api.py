@@ -84,7 +84,7 @@ def seal_batch(query: BatchQuery) -> Response:
     summary="A sealed bill",
 )
 def snapshot(path: InvoicePath) -> Response:
-    return json_answer(reading.snapshot(session(), _asked(path)))
+    return json_answer(reading.snapshot(session(), asked(path.invoice_number)))
 
 
 @api.get(
@@ -95,7 +95,7 @@ def snapshot(path: InvoicePath) -> Response:
     summary="The exact bytes that are sealed",
 )
 def body(path: InvoicePath) -> Response:
-    return Response(reading.body(session(), _asked(path)), mimetype="application/json")
+    return Response(reading.body(session(), asked(path.invoice_number)), mimetype="application/json")
 
 
 @api.get(
@@ -106,7 +106,7 @@ def body(path: InvoicePath) -> Response:
     summary="The sealed invoice as CSV",
 )
 def csv(path: InvoicePath) -> Response:
-    name, data = reading.csv(session(), _asked(path))
+    name, data = reading.csv(session(), asked(path.invoice_number))
     return _file(data, name, "text/csv; charset=utf-8")
 
 
@@ -118,13 +118,13 @@ def csv(path: InvoicePath) -> Response:
     summary="The proof that the bill is in the log",
 )
 def proof(path: InvoicePath, query: ProofQuery) -> Response:
-    text = reading.proof(session(), _asked(path), query.size)
+    text = reading.proof(session(), asked(path.invoice_number), query.size)
     return _file(text.encode(), f"{path.invoice_number}.tlog-proof", "text/plain; charset=utf-8")
 
 
 @api.get("/api/snapshot/<invoice_number>/line-items", scope="archive:read", client=True, responses={200: LineItems})
 def line_items(path: InvoicePath) -> Response:
-    found = reading.line_items(session(), _asked(path))
+    found = reading.line_items(session(), asked(path.invoice_number))
     return json_answer({"invoice_number": path.invoice_number, "line_items": found})
 
 
@@ -149,12 +149,12 @@ def sealed(query: SealedQuery) -> Response:
     return ndjson_answer(reading.sealed(session(), query.period, accounts, documents=query.bodies == "1"))
 
 
-def _asked(path: InvoicePath) -> str:
+def asked(invoice_number: str) -> str:
     """The invoice that is asked for; an invoice of another account is to a client one that does not exist."""
     own = own_account()
-    if own is not None and path.invoice_number.partition("-")[0] != own:
-        raise reading.no_invoice(path.invoice_number)
-    return path.invoice_number
+    if own is not None and invoice_number.partition("-")[0] != own:
+        raise reading.no_invoice(invoice_number)
+    return invoice_number
 
 
 def _settings() -> Any:

@@ -227,20 +227,20 @@ def close_names(session: AnySession, text: str, account: str | None, most: int =
     return list(session.execute(select(found.c.name)).scalars())
 
 
-def span(session: AnySession) -> tuple[Period, Period] | None:
-    """The first and the last month of which a bill is sealed."""
+def span(session: AnySession, wanted: Filter) -> tuple[Period, Period] | None:
+    """The first and the last month of the bills that fit."""
     month = (snapshots.c.billing_year, snapshots.c.billing_month)
-    query = select(*month).where(only_own(snapshots.c.company_account_number)).limit(1)
+    query = select(*month).where(*_conditions(wanted)).limit(1)
     first = session.execute(query.order_by(*month)).one_or_none()
     last = session.execute(query.order_by(*(column.desc() for column in month))).one_or_none()
     return (Period(*first), Period(*last)) if first and last else None
 
 
-def plans(session: AnySession) -> list[str]:
-    """The plans of sealed bills, by name; each is one step in an index, however many bills have it."""
-    plan, own = snapshots.c.billing_plan, only_own(snapshots.c.company_account_number)
-    step = select(func.min(plan).label("plan")).where(own).cte("step", recursive=True)
-    following = select(func.min(plan)).where(plan > step.c.plan, own).correlate(step).scalar_subquery()
+def plans(session: AnySession, wanted: Filter) -> list[str]:
+    """The plans of the bills that fit, by name; each is one step in an index, however many bills have it."""
+    plan, fitting = snapshots.c.billing_plan, _conditions(wanted)
+    step = select(func.min(plan).label("plan")).where(*fitting).cte("step", recursive=True)
+    following = select(func.min(plan)).where(plan > step.c.plan, *fitting).correlate(step).scalar_subquery()
     step = step.union_all(select(following).where(step.c.plan.is_not(None)))
     return list(session.execute(select(step.c.plan).where(step.c.plan.is_not(None))).scalars())
 
