@@ -153,9 +153,20 @@ def accept_bills(body: schemas.AcceptPage) -> Response:
 def correct(path: BillPath, body: schemas.CorrectBody) -> Response:
     lines = None if body.lines is None else tuple(body.lines)
     order = Order(body.mode, body.reason, lines)
-    audit.about(f"{path.account_number} {path.period}", mode=body.mode, reason=body.reason)
+    audit.about(f"{path.account_number} {path.period}", mode=body.mode)
     asked = corrections.Asked(path.account_number, path.period, order, auth.caller().name)
     return corrections.correct(_ledger(), asked, _corrected)
+
+
+@api.post(
+    "/api/bills/<account_number>/<period>/forget",
+    scope="ledger:accept",
+    responses={200: schemas.Forgotten},
+    summary="Drop the previews of a bill; the archive asks for it when a sealed bill is erased",
+)
+def forget(path: BillPath) -> Response:
+    audit.about(f"{path.account_number} {path.period}")
+    return json_answer({"previews": bills.forget(path.account_number, path.period)})
 
 
 @api.post(

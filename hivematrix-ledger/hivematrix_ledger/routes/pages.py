@@ -15,6 +15,7 @@ WORDS = {
     "POST /api/bills/accept": "accepted bills",
     "POST /api/bills/<account_number>/<period>/correct": "corrected an invoice",
     "ledger correct": "corrected an invoice",
+    "POST /api/bills/<account_number>/<period>/forget": "dropped a bill's previews",
 }
 pages = Pages(__name__)
 

@@ -163,6 +163,6 @@ def _seal(session: Session, ledger: Ledger, asked: Asked, made: Sequence[Bill]) 
 
 
 def _told(sealed: Sealed) -> dict[str, Any]:
-    body = {name: sealed.body[name] for name in ("invoice_number", "kind", "corrects", "currency", "reason")}
+    body = {name: sealed.body[name] for name in ("invoice_number", "kind", "corrects", "currency")}
     receipt = {name: sealed.receipt[name] for name in ("body", "log_index", "sealed_at", "checkpoint")}
     return body | {"total": sealed.body["totals"]["total"]} | receipt
