@@ -5,8 +5,10 @@ from contextlib import closing
 import orjson
 import pytest
 from hivematrix_archive.cli import main
-from hivematrix_archive.domain.erasure import erasure_document, read_erasure
-from hivematrix_archive.services import erasure, verify
+from hivematrix_archive.domain.erasure import FORMAT, erasure_document, read_erasure
+from hivematrix_archive.services import erasure, log, verify
+from hivematrix_archive.services.acts import Act, seal_act
+from hivematrix_archive.store.sealing import lock_log
 from hivematrix_common.conffile import set_section
 from hivematrix_common.domain.canonical import canonical, parse_strict
 from hivematrix_common.domain.errors import DomainError
@@ -152,6 +154,25 @@ def test_what_is_kept_of_an_erased_bill_cannot_be_changed_unseen(filled, erase, 
         cursor.execute(statement)
         assert cursor.rowcount == 1
     with pytest.raises(verify.BadError, match=told):
+        check(filled)
+
+
+def test_a_second_erasure_of_a_bill_that_tells_other_amounts_is_found(filled, erase):
+    """Whoever holds the key can sign it; the amounts that were kept first are the ones that count."""
+    body = orjson.loads(filled.get("/api/snapshot/620547-202510/body").data)
+    erase()
+    body["totals"] |= {"total": "812.50", "hours": "400.00"}
+    body["lines"][6]["amount"] = "400.00"
+    engine, outside = create_engine(filled.owner_url), filled.app.extensions["hivematrix_outside"]
+    with Session(engine) as session, outside.growing():
+        lock_log(session)
+        signer = log.signer_now(session, outside)
+        act = Act(FORMAT, erasure_document(0, body, "ledger", "again"), "root")
+        note = seal_act(session, signer, log.sound_edge(session, outside, signer), act)
+        session.commit()
+        outside.keep([note])
+    engine.dispose()
+    with pytest.raises(verify.BadError, match="entry 4: erasure: its document names no bill that was there"):
         check(filled)
 
 

@@ -106,11 +106,15 @@ class Erasures:
         for index, leaf, document in store.acts(connection):
             try:
                 if Leaf.parse(leaf, known=_ERASURES).body == digest(document):
-                    said = read_erasure(document)
-                    self._said[said.entry], self._entries[index] = said, said.entry
+                    self._hear(index, read_erasure(document))
             except DomainError:
                 continue  # another kind of entry, or one that is found bad itself
         self._met: set[int] = set()
+
+    def _hear(self, index: int, said: Erased) -> None:
+        """What was kept of a bill is said once: a later entry could tell other amounts."""
+        if said.entry < index and said.entry not in self._said:
+            self._said[said.entry], self._entries[index] = said, said.entry
 
     @property
     def count(self) -> int:
@@ -128,6 +132,6 @@ class Erasures:
         """The erasure entry `index` was carried out."""
         erased = self._entries.get(index)
         if erased is None:
-            raise DomainError("erasure", "its document does not say what was erased")
+            raise DomainError("erasure", "its document names no bill that was there to be erased")
         if erased not in self._met:
             raise DomainError("erasure", f"it says that entry {erased} was erased, which is not empty")
