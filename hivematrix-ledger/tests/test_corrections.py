@@ -93,7 +93,8 @@ def test_a_part_of_an_invoice_keeps_its_hours(accepted):
     assert accepted.correct().status_code == 409
     assert accepted.correct(lines=[1, 2, 3, 4, 5, 6]).status_code == 201
     assert accepted.rows(HELD) == []
-    assert accepted.correct().status_code == 409
+    voided = accepted.correct()
+    assert (voided.status_code, "left are none" in voided.json["detail"]) == (409, True)
 
 
 def test_a_replacement_takes_the_hours_over(accepted, case):
@@ -266,6 +267,34 @@ def test_a_ledger_restored_from_before_is_brought_to_what_is_sealed(own_world, c
     assert (own_world.rows(STATE), own_world.rows(HELD)) == before
 
 
+@pytest.mark.parametrize(("mode", "documents"), [("credit", 2), ("replace", 3)])
+def test_the_same_again_is_answered_with_what_was_made(accepted, mode, documents):
+    """A person presses twice, or a program repeats without its key, after others worked on."""
+    first = accepted.correct(mode, headers={"Idempotency-Key": "k1"})
+    again = accepted.correct(mode, headers={"Idempotency-Key": "k2"})
+    assert (first.status_code, again.status_code, again.json) == (201, 200, first.json)
+    assert len(accepted.archive.sealed) == documents
+    assert accepted.correct(mode, reason="another").status_code == {"credit": 409, "replace": 201}[mode]
+
+
+def test_the_same_replacement_of_other_facts_is_another_one(accepted, case):
+    accepted.correct("replace")
+    case.contact("Newcomer")
+    assert accepted.correct("replace").json["invoice_number"] == "620547-202510-C4"
+    accepted.correct(lines=[0])
+    assert accepted.correct("replace").json["invoice_number"] == "620547-202510-C7"
+
+
+def test_a_correction_that_died_and_that_another_recorded_is_not_made_again(accepted, dying, set_clock):
+    with dying("correct-sealed"):
+        accepted.correct("replace")
+    set_clock("2025-12-02T10:00:00Z")
+    accepted.accept("620547", period="2025-11")
+    answer = accepted.correct("replace")
+    assert (answer.status_code, answer.json["invoice_number"]) == (200, "620547-202510-C2")
+    assert len(accepted.archive.sealed) == 4
+
+
 def test_two_at_once_credit_a_line_once(own_world):
     own_world.accept("620547")
 
@@ -275,7 +304,7 @@ def test_two_at_once_credit_a_line_once(own_world):
         return client.post("/api/bills/620547/2025-10/correct", json=body, headers=headers).status_code
 
     with ThreadPoolExecutor(2) as pool:
-        assert sorted(pool.map(credit, range(2))) == [201, 409]
+        assert sorted(pool.map(credit, range(2))) == [200, 201]
     assert len(own_world.archive.sealed) == 2
 
 

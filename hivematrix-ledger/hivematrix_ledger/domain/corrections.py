@@ -144,6 +144,19 @@ def is_same(order: Order, made: Sequence[Document]) -> bool:
     return len(made) == 1 and _places(credit["original"]["lines"], order.lines) == set(credit["lines"])
 
 
+def says_the_same(standing: Standing, replacement: Document) -> bool:
+    """Whether the invoice in force replaced another for the same reason, out of the same facts, and nothing is credited
+    of it: then a replacement asked for again is made already.
+    """
+    if replacement["kind"] != "invoice" or standing.credited or not standing.invoice["corrects"]:
+        return False
+    mine, other = standing.invoice["inputs"], replacement["inputs"]
+    names = {"invoice_number": None, "corrects": None}
+    return bool(
+        mine | {"correction": mine["correction"] | names} == other | {"correction": other["correction"] | names}
+    )
+
+
 def _chosen(standing: Standing, lines: tuple[int, ...] | None) -> list[int]:
     number, count = standing.invoice["invoice_number"], len(standing.lines)
     if strange := [at for at in lines or () if not 0 <= at < count]:
