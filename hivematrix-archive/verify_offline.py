@@ -327,7 +327,7 @@ def key_id(name: str, public: bytes) -> bytes:
 
 def included(leaf: bytes, index: int, size: int, path: list[bytes], root: bytes) -> bool:
     """RFC 9162 §2.1.3.2."""
-    if index >= size:
+    if not 0 <= index < size or len(leaf) != 32:  # noqa: PLR2004
         return False
     place, last, found = index, size - 1, leaf
     for sibling in path:
@@ -341,9 +341,9 @@ def included(leaf: bytes, index: int, size: int, path: list[bytes], root: bytes)
 
 
 def consistent(old: int, new: int, old_root: bytes, new_root: bytes, path: list[bytes]) -> bool:
-    """RFC 9162 §2.1.4.2, for 0 < old < new."""
+    """RFC 9162 §2.1.4.2; equal sizes have no proof, and one from size 0 would prove nothing."""
     steps = path if old & (old - 1) else [old_root, *path]
-    if not steps:
+    if not 0 < old < new or not steps:
         return False
     place, last = old - 1, new - 1
     while place & 1:
