@@ -12,7 +12,6 @@ from hivematrix_common.health import prober
 from hivematrix_common.logs import start_trace
 from sqlalchemy.exc import SQLAlchemyError
 
-from hivematrix_helm.clients import ArchiveLog
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.services import audit, timer, witness
 
@@ -55,7 +54,7 @@ def _collecting(app: Flask, settings: HelmSettings) -> Callable[[], None]:
 
 
 def _looking(app: Flask, settings: HelmSettings) -> Callable[[], None]:
-    log, gauges, draining = ArchiveLog(settings), witness.Gauges(metrics.of(app)), prober(app).draining
+    log, gauges, draining = witness.log_of(settings), witness.Gauges(metrics.of(app)), prober(app).draining
     directory, faults = settings.witness.path, set[str]()
 
     def look() -> None:
