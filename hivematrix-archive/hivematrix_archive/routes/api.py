@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -66,14 +67,15 @@ def seal(body: SealingRequest) -> Response:  # noqa: ARG001 - the model describe
     "/api/snapshots/batch",
     scope="archive:seal",
     max_body=BATCH_LIMIT,
-    responses={200: ndjson_described("What became of each request, in order: sealed, already or refused")},
+    responses={200: ndjson_described("What became of each, in order: sealed, already, or refused and on which line")},
     openapi_extensions={"requestBody": {"content": {NDJSON: {"schema": {"type": "string"}}}, "required": True}},
     summary="Seal up to 1,000 bills, a request of /api/snapshot a line, in one transaction",
 )
 def seal_batch(query: BatchQuery) -> Response:
     request.get_data()  # kept, so that the idempotency key can hash it once more
     sealer = replace(_sealer(), together=query.together == "1")
-    return _told(sealing.seal(session(), sealer, _few_lines(), _lines))
+    numbers: list[int] = []
+    return _told(sealing.seal(session(), sealer, _few_lines(numbers), partial(_lines, numbers)))
 
 
 @api.get(
@@ -179,10 +181,12 @@ def _sealer() -> Sealer:
     )
 
 
-def _few_lines() -> Iterator[bytes]:
-    for count, (_, line) in enumerate(ndjson_lines(), 1):
-        if count > MOST_LINES:
+def _few_lines(numbers: list[int]) -> Iterator[bytes]:
+    """The documents; which lines they stood on is added to `numbers`."""
+    for number, line in ndjson_lines():
+        if len(numbers) == MOST_LINES:
             raise Problem("body_too_large", f"At most {MOST_LINES:,} lines are taken here.")
+        numbers.append(number)
         yield line
 
 
@@ -194,8 +198,9 @@ def _one_receipt(outcomes: list[Outcome]) -> Response:
     return json_answer(outcome.receipt.as_json(), 201 if outcome.fresh else 200)
 
 
-def _lines(outcomes: list[Outcome]) -> Response:
-    return ndjson_answer(orjson.dumps(outcome.as_json(), default=str) for outcome in outcomes)
+def _lines(numbers: list[int], outcomes: list[Outcome]) -> Response:
+    answers = (one.as_json() | ({"line": at} if one.problem else {}) for at, one in zip(numbers, outcomes, strict=True))
+    return ndjson_answer(orjson.dumps(answer, default=str) for answer in answers)
 
 
 def _file(data: bytes, name: str, kind: str) -> Response:
