@@ -171,6 +171,8 @@ def test_a_month_without_a_sealed_bill_is_not_corrected(world):
         ({"reason": "a\x00b"}, "reason"),
         ({"lines": []}, "lines"),
         ({"lines": [-1]}, "lines.0"),
+        ({"lines": [True]}, "lines.0"),
+        ({"lines": ["0"]}, "lines.0"),
         ({"lines": [7]}, "lines"),
         ({"mode": "replace", "lines": [0]}, "lines"),
     ],

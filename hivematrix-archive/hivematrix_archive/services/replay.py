@@ -68,7 +68,9 @@ def _replay(ledger: Replays, number: str, body: bytes) -> Replayed:
     if not body:
         return Replayed(number, "erased")
     sealed = orjson.loads(body)
-    version = sealed["engine"]["version"]
+    version = sealed["engine"].get("version") if isinstance(sealed["engine"], dict) else None
+    if type(version) is not int:
+        return Replayed(number, "different", None, "it does not say which version of an engine made it")
     try:
         made = ledger.replay(version, sealed["inputs"])
         if canonical(made) == body:

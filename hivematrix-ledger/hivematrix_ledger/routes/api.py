@@ -22,7 +22,8 @@ from hivematrix_ledger.services.bills import Shown
 from hivematrix_ledger.services.corrections import Corrected
 from hivematrix_ledger.services.imports import import_files
 
-REPLAY_LIMIT = 4 * 1024 * 1024
+# As large as a bill that the archive takes.
+REPLAY_LIMIT = 8 * 1024 * 1024
 _CSV = {"description": "The invoice (RFC 4180)", "content": {"text/csv": {"schema": {"type": "string"}}}}
 _BILLS = "A company a line: its bill, or account_number, status and reason; X-Next-Cursor leads on"
 _RESULTS = "A company a line: account_number, status sealed | already | skipped | failed, and what belongs to it"

@@ -55,7 +55,7 @@ class CorrectBody(Model):
     reason: Annotated[str, Field(min_length=1, max_length=2000, pattern=NO_NUL)] = Field(
         description="stands on the documents, which the customer sees"
     )
-    lines: list[Annotated[int, Field(ge=0)]] | None = Field(
+    lines: list[Annotated[int, Field(ge=0, strict=True)]] | None = Field(
         None,
         min_length=1,
         max_length=100_000,
