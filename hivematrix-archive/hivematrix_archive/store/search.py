@@ -45,6 +45,7 @@ _TOLD = {
         " ".join(f"WHEN '{currency}' THEN {digits}" for currency, digits in _DIGITS.items())
     ),
 }
+_SIGNED = select(checkpoints.c.snapshots).order_by(checkpoints.c.id.desc()).limit(1)
 _BILLS = select(*(snapshots.c[name] for name in _ROW))
 # In literals, for to put them together anew took a third of a search's time.
 _MEMBERS = ", ".join(f"'{name}', {_TOLD.get(name, name)}" for name in _ROW)
@@ -95,8 +96,7 @@ class Search:
     def count(self) -> tuple[int, bool]:
         """How many there are, and whether that is exact: above 10,000 it is for no filter, months or an account."""
         if not self.wanted.asked:
-            newest = select(checkpoints.c.snapshots).order_by(checkpoints.c.id.desc()).limit(1)
-            return self._session.execute(newest).scalar_one_or_none() or 0, True
+            return self._session.execute(_SIGNED).scalar_one_or_none() or 0, True
         if self.wanted.months_only:
             return _count_months(self._session, self.wanted), True
         if self.wanted.one_account:
