@@ -221,4 +221,4 @@ def test_what_no_signed_size_needs_is_not_served_though_it_is_stored(write, read
     reader.follow()
     for path in ("0/000.p/2", "0/000.p/4", "0/001", "0/001.p/43", "0/001.p/45", "0/002.p/188", "1/000", "1/000.p/2"):
         for kind in (path, path.replace("0/0", "entries/0", 1)):
-            reader.get(f"tile/{kind}", 404)
+            assert reader.get(f"tile/{kind}", 404).headers["Cache-Control"] == "no-store"
