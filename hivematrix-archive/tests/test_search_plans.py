@@ -54,6 +54,7 @@ def large(own_archive):
     with closing(own_archive.owner()) as owner, owner.cursor() as cursor:
         cursor.execute(BILLS)
         cursor.execute(LINES)
+        cursor.execute("ANALYZE")
         while store.fill(session(), 1000):
             session().commit()
         cursor.execute("ANALYZE")
