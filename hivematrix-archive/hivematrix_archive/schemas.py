@@ -183,7 +183,7 @@ class SnapshotRow(Model):
 class SearchPage(Model):
     """With `format=csv` it is a file instead."""
 
-    model_config = Model.model_config | {"openapi_extra": {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+    model_config = {"openapi_extra": {"content": {"text/csv": {"schema": {"type": "string"}}}}}  # type: ignore[typeddict-unknown-key]  # flask-openapi3 reads it
     total: int
     total_exact: bool = Field(description="false when there are more than the 10,000 that were counted")
     limit: int
