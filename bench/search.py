@@ -4,7 +4,8 @@
     bench/search.py --bills 10000,100000,1000000
 
 Prints as JSON, for each size and question: requests a second at four connections, p50 and p99 in ms, and the ratio to
-the bare page; and how much longer the largest archive takes than the smallest. Everything lives in a folder of its own.
+the bare page; and how much longer the largest archive takes than the smallest. Everything lives in a folder of its own,
+or in the one that is named, where the archives stay for the next time (--make: make them and measure nothing).
 """
 
 import argparse
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 from environment import become  # noqa: E402
 
-CONNECTIONS, ROUNDS, SECONDS = 4, 3, 2.0
+CONNECTIONS, ROUNDS, SECONDS = 4, 3, 1.0
 BARE = """
 import sys, flask, waitress
 app = flask.Flask("bare")
@@ -114,40 +115,48 @@ def figure(taken: list[float], seconds: float) -> Figure:
 
 
 class Bench:
-    def __init__(self, folder: Path, cluster: Any, lines: int) -> None:
+    def __init__(self, cluster: Any, lines: int) -> None:
         from hivematrix_common.postgres import free_port
 
-        self.folder, self.cluster, self.lines = folder, cluster, lines
+        self.cluster, self.lines = cluster, lines
         self.ports = {"bare": free_port(), "archive": free_port()}
         self.token = ""
 
     def make(self, bills: int) -> dict[str, float]:
-        """An archive of so many bills, and how long it took to write and to fill."""
+        """An archive of so many bills, and how long it took to write and to fill; nothing where it is already."""
         import archive_data
-
-        with closing(self.connect("postgres")) as admin, admin.cursor() as cursor:
-            admin.autocommit = True
-            cursor.execute(f"CREATE DATABASE bills_{bills} OWNER archive_owner")
-            cursor.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE bills_{bills} TO archive_user")
         from hivematrix_common import migrations
 
-        migrations.upgrade(self.url("owner", bills), "hivematrix_archive")
-        with closing(self.connect(f"bills_{bills}")) as connection:
+        if self._administer(f"SELECT FROM pg_database WHERE datname = 'bills_{bills}'"):
+            return {}
+        self._administer("DROP DATABASE IF EXISTS half_made")
+        self._administer("CREATE DATABASE half_made OWNER archive_owner")
+        self._administer("GRANT CONNECT, TEMPORARY ON DATABASE half_made TO archive_user")
+        migrations.upgrade(self.url("owner", "half_made"), "hivematrix_archive")
+        with closing(self.connect("half_made")) as connection:
             seconds = {"write_seconds": timed(lambda: archive_data.write(connection, bills, self.lines))}
             connection.autocommit = True
             seconds["fill_seconds"] = timed(lambda: fill(connection))
             with connection.cursor() as cursor:
                 cursor.execute("VACUUM ANALYZE")
+        self._administer(f"ALTER DATABASE half_made RENAME TO bills_{bills}")
         return {name: round(value, 1) for name, value in seconds.items()}
+
+    def _administer(self, statement: str) -> int:
+        """How many rows it gave."""
+        with closing(self.connect("postgres")) as admin, admin.cursor() as cursor:
+            admin.autocommit = True
+            cursor.execute(statement)
+            return int(cursor.rowcount)
 
     @contextmanager
     def serving(self, bills: int) -> Iterator[None]:
         """Archive on that database, as `hivematrix-archive serve` runs it."""
-        home = self.folder / f"home-{bills}"
-        self.token = write_home(home, self.url("user", bills), self.ports["archive"])
         program = str(Path(sys.executable).with_name("hivematrix-archive"))
-        with running([program, "serve"], self.ports["archive"], HIVEMATRIX_HOME=str(home)):
-            yield
+        with tempfile.TemporaryDirectory(prefix="hm-bench-") as home:
+            self.token = write_home(Path(home), self.url("user", f"bills_{bills}"), self.ports["archive"])
+            with running([program, "serve"], self.ports["archive"], HIVEMATRIX_HOME=home):
+                yield
 
     def measure(self, bills: int) -> dict[str, Any]:
         import archive_data
@@ -176,8 +185,8 @@ class Bench:
             asked += load(self.ports["archive"], path, self.token, SECONDS)
         return figure(bare, ROUNDS * SECONDS / 2), figure(asked, ROUNDS * SECONDS)
 
-    def url(self, role: str, bills: int) -> str:
-        return f"postgresql+psycopg2://archive_{role}:bench@127.0.0.1:{self.cluster.port}/bills_{bills}"
+    def url(self, role: str, database: str) -> str:
+        return f"postgresql+psycopg2://archive_{role}:bench@127.0.0.1:{self.cluster.port}/{database}"
 
     def connect(self, database: str) -> Any:
         import psycopg2
@@ -245,19 +254,20 @@ def growth(measured: dict[int, Any]) -> dict[str, float]:
     return {name: round(large[name]["p50_ms"] / small[name]["p50_ms"], 2) for name in QUESTIONS}
 
 
-def run(folder: Path, sizes: list[int], lines: int) -> dict[int, Any]:
+def run(folder: Path, sizes: list[int], lines: int, *, measuring: bool) -> dict[int, Any]:
     from hivematrix_common.postgres import Cluster, free_port
     from hivematrix_common.provision import create_service
 
     measured: dict[int, Any] = {}
     with Cluster(folder / "pg", free_port()) as cluster:
-        bench = Bench(folder, cluster, lines)
+        bench = Bench(cluster, lines)
         with closing(bench.connect("postgres")) as admin:
             admin.autocommit = True
             create_service(admin, "archive", "bench", "bench")
         with running([sys.executable, "-c", BARE, str(bench.ports["bare"])], bench.ports["bare"]):
             for bills in sizes:
                 measured[bills] = bench.make(bills)
+            for bills in sizes if measuring else ():
                 with bench.serving(bills):
                     measured[bills] |= {"questions": bench.measure(bills)}
     return measured
@@ -267,11 +277,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bills", default="10000,100000,1000000", help="sizes, smallest first; hundreds")
     parser.add_argument("--lines", type=int, default=12, help="a bill")
+    parser.add_argument("--folder", type=Path, help="where the archives stay")
+    parser.add_argument("--make", action="store_true", help="measure nothing")
     options = parser.parse_args()
     become(__file__)
+    sizes = [int(size) for size in options.bills.split(",")]
     with tempfile.TemporaryDirectory(prefix="hm-bench-", ignore_cleanup_errors=True) as folder:
-        measured = run(Path(folder), [int(size) for size in options.bills.split(",")], options.lines)
-    print(json.dumps({"bills": measured, "largest_to_smallest": growth(measured)}, indent=2))
+        measured = run(options.folder or Path(folder), sizes, options.lines, measuring=not options.make)
+    grown = {} if options.make else {"largest_to_smallest": growth(measured)}
+    print(json.dumps({"bills": measured} | grown, indent=2))
     return 0
 
 

@@ -13,7 +13,6 @@ Standards: RFC 6962 and RFC 9162 (Merkle tree), C2SP signed-note, tlog-checkpoin
 
 import argparse
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -27,14 +26,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 HEAD, PACK_HEAD = "c2sp.org/tlog-proof@v1", "hivematrix.pack/1"
-SEAL, ERASURE = "hivematrix.seal/1", "hivematrix.erasure/1"
-BODY = "hivematrix.snapshot/1"
+SEAL, ERASURE, BODY = "hivematrix.seal/1", "hivematrix.erasure/1", "hivematrix.snapshot/1"
 MEMBERS = {"body", "format", "meta", "sealed_at"}
 NO_ENTRY = sys.maxsize
+LARGEST = 256 * 1024 * 1024
 NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 SIGNATURE = re.compile(r"\u2014 ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
 BILL = re.compile(r"(bill|erased) (0|[1-9][0-9]{0,18}) ([A-Za-z0-9-]{1,60})")
-FILE = re.compile(r"sha256:([0-9a-f]{64}) ((?:[a-z]+/)?[A-Za-z0-9_.-]{1,80})")
+FILE = re.compile(r"(sha256:[0-9a-f]{64}) ((?:[a-z]+/)?[A-Za-z0-9_.-]{1,80})")
 Key = tuple[str, bytes]  # name, 32 public bytes
 
 
@@ -60,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"{error.filename}: {error.strerror}")
     except (RefusedError, UnicodeDecodeError) as error:
-        sys.stderr.write(f"bad: {'not text: ' if isinstance(error, UnicodeDecodeError) else ''}{error}\n")
+        told = f"{'not text: ' if isinstance(error, UnicodeDecodeError) else ''}{error}"
+        sys.stderr.write(f"bad: {told.encode('unicode_escape').decode()}\n")  # no name pretends to be another answer
         return 1
     sys.stdout.write(f"good: {good}\n")
     return 0
@@ -161,7 +161,10 @@ class Pack:
             self.faults.append((index, why))
 
     def read(self, name: str) -> bytes:
-        return (self.folder / name).read_bytes()
+        path = self.folder / name
+        if path.is_symlink() or (path.exists() and (not path.is_file() or path.stat().st_size > LARGEST)):
+            raise RefusedError(f"{name}: not a plain file of at most {LARGEST:,} bytes")
+        return path.read_bytes()
 
     def read_checkpoints(self) -> None:
         proofs = iter(self.read("consistency").decode().split("\n\n"))
@@ -190,17 +193,15 @@ class Pack:
         text, _, tail = self.read("manifest").decode().rpartition("\n\n")
         head, *lines = text.split("\n")
         self.period = "".join(lines[1:2]).removeprefix("period ")
-        for line in lines[3:]:
-            bill, file = BILL.fullmatch(line), FILE.fullmatch(line)
-            if bill:
-                self.bills[bill[3]] = (int(bill[2]), bill[1])
-            elif file:
-                self.files[file[2]] = file[1]
+        self.bills = {bill[3]: (int(bill[2]), bill[1]) for bill in map(BILL.fullmatch, lines[3:]) if bill}
+        self.files = {file[2]: file[1] for file in map(FILE.fullmatch, lines[3:]) if file}
         key = signed_by(text + "\n", tail, self.keys) if tail.count("\n") == 1 else None
         if key is None:
             raise RefusedError("the manifest is not signed by a key of the key file")
         if head != PACK_HEAD or lines[0] != self.keys[key][0]:
             raise RefusedError(f"the manifest is of {head} {lines[0]}, not {PACK_HEAD} of the key's log")
+        if len(self.bills) + len(self.files) != len(lines[3:]):
+            raise RefusedError("the manifest names something twice, or what is neither a bill nor a file")
         size = number(member(lines[2], "size"))
         if size != self.size:
             why = f"the manifest ends at size {size}, the checkpoints at {self.size}"
@@ -208,14 +209,14 @@ class Pack:
 
     def check_files(self) -> None:
         """Every file that the manifest names, as it names it, and no other."""
-        found = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if not path.is_dir()}
+        below = [path for path in self.folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        found = {path.relative_to(self.folder).as_posix() for path in below}
         for name in sorted(found - set(self.files) - {"manifest"}):
             self.faults.append((NO_ENTRY, f"{name}: not in the manifest"))
         for name, digest in self.files.items():
             index, _ = self.bills.get(Path(name).stem, (NO_ENTRY, ""))
             with self.finding(index):
-                if hashlib.sha256(self.read(name)).hexdigest() != digest:
-                    raise RefusedError(f"{name}: not what the manifest names")
+                check_digest(digest, self.read(name), f"{name}: not what the manifest names")
 
     def check_bill(self, invoice: str, index: int, kind: str) -> None:
         leaf, proved, checkpoint = open_proof(self.read(f"proofs/{invoice}.tlog-proof"), self.keys)
@@ -272,11 +273,10 @@ def open_checkpoint(note: str, keys: list[Key]) -> tuple[int, bytes, int]:
     text, blank, tail = note.rpartition("\n\n")
     if not blank or not tail.endswith("\n"):
         raise RefusedError("the checkpoint is not a signed note")
-    text += "\n"
     lines = text.split("\n")
-    if len(lines) != 4:  # noqa: PLR2004
+    if len(lines) != 3:  # noqa: PLR2004
         raise RefusedError("the checkpoint does not have the three lines origin, size, root")
-    key = signed_by(text, tail, keys)
+    key = signed_by(text + "\n", tail, keys)
     if key is None:
         raise RefusedError("no key of the key file signed the checkpoint")
     if lines[0] != keys[key][0]:
@@ -327,7 +327,7 @@ def key_id(name: str, public: bytes) -> bytes:
 
 def included(leaf: bytes, index: int, size: int, path: list[bytes], root: bytes) -> bool:
     """RFC 9162 §2.1.3.2."""
-    if index >= size:
+    if not 0 <= index < size or len(leaf) != 32:  # noqa: PLR2004
         return False
     place, last, found = index, size - 1, leaf
     for sibling in path:
@@ -341,9 +341,9 @@ def included(leaf: bytes, index: int, size: int, path: list[bytes], root: bytes)
 
 
 def consistent(old: int, new: int, old_root: bytes, new_root: bytes, path: list[bytes]) -> bool:
-    """RFC 9162 §2.1.4.2, for 0 < old < new."""
+    """RFC 9162 §2.1.4.2; equal sizes have no proof, and one from size 0 would prove nothing."""
     steps = path if old & (old - 1) else [old_root, *path]
-    if not steps:
+    if not 0 < old < new or not steps:
         return False
     place, last = old - 1, new - 1
     while place & 1:
@@ -388,7 +388,7 @@ def decode(text: str, length: int | None = None) -> bytes:
     """Standard base64 in its only spelling."""
     try:
         data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise RefusedError(f"not base64: {text!r}") from None
     if base64.b64encode(data).decode() != text or length not in (None, len(data)):
         raise RefusedError(f"not base64 of {length or 'some'} bytes: {text!r}")

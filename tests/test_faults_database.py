@@ -173,7 +173,9 @@ def test_a_slow_statement_is_cancelled_and_leaves_nothing_behind(strained: Any) 
 
     with ThreadPoolExecutor(2) as pool, planted(strained, DAWDLE, noted, sealed):
         answers = list(pool.map(accept, ("620547", "183729")))
-    assert [answer.json()["code"] for answer in answers] == ["database_unavailable", "peer_unavailable"]
+    slow, passed_on = (answer.json()["code"] for answer in answers)
+    assert slow == "database_unavailable"
+    assert passed_on in {"peer_unavailable", "deadline_exceeded"}  # whether there was time to ask once more
     assert max(answer.elapsed.total_seconds() for answer in answers) < STATEMENT_SECONDS + 4
     done = "SELECT 1 FROM billing_snapshots WHERE billing_year = 2013 AND billing_month = 6"
     assert strained.sql("archive", done) == []

@@ -68,6 +68,11 @@ class Ledger:
             if not cursor:
                 return
 
+    def forget(self, account: str, period: Period) -> int:
+        """Have Ledger drop what it showed of a bill before it was sealed; returns how many such previews it had."""
+        answer = self._peer.post_json(f"/api/bills/{account}/{period}/forget", {}, key=f"forget-{account}-{period}")
+        return int(answer["previews"])
+
     def replay(self, engine: int, inputs: dict[str, Any]) -> dict[str, Any]:
         """What an engine makes of a sealed bill's inputs: the document, or why there is none."""
         answer = self._peer.post_json("/api/engine/replay", {"engine": engine, "inputs": inputs})

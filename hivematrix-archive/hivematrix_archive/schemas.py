@@ -14,7 +14,7 @@ from hivematrix_common.schemas import (
     Year,
     YearMonth,
 )
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from hivematrix_archive.domain.check import FLAT_PAYLOAD
 from hivematrix_archive.domain.filter import Sort
@@ -181,6 +181,9 @@ class SnapshotRow(Model):
 
 
 class SearchPage(Model):
+    """With `format=csv` it is a file instead."""
+
+    model_config = ConfigDict(openapi_extra={"content": {"text/csv": {"schema": {"type": "string"}}}})  # type: ignore[typeddict-unknown-key]
     total: int
     total_exact: bool = Field(description="false when there are more than the 10,000 that were counted")
     limit: int

@@ -285,9 +285,14 @@ def test_the_schedule_is_read_and_changed_in_part(archive):
 
 
 def test_a_schedule_that_makes_no_sense_is_refused(archive):
-    wrong = [{"day_of_month": 99}, {"hour": 77}, {"hour": "2"}, {"enabled": None}, {"colour": 1}, []]
-    for change in [*wrong, {"account_numbers": ["a b"]}]:
-        assert archive.post("/api/scheduler/config", "admin", json=change).status_code == 422, change
+    wrong = [{"day_of_month": 0}, {"day_of_month": 32}, {"hour": -1}, {"hour": 24}, {"hour": "2"}, {"enabled": None}]
+    for change in [*wrong, {"account_numbers": ["a b"]}, {"colour": 1}]:
+        answer = archive.post("/api/scheduler/config", "admin", json=change)
+        [fault] = answer.json["errors"]
+        assert (answer.status_code, fault["field"].partition(".")[0]) == (422, next(iter(change))), change
+    nobody = archive.post("/api/scheduler/config", "admin", json={"snapshot_all_companies": False})
+    assert (nobody.status_code, nobody.json["errors"][0]["field"]) == (422, "account_numbers")
+    assert archive.post("/api/scheduler/config", "admin", json=[]).status_code == 422
 
 
 def test_a_month_can_be_ordered_and_its_job_looked_at(archive):

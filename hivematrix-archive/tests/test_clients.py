@@ -6,10 +6,11 @@ from hivematrix_common.domain.canonical import digest
 from hivematrix_common.testing_clients import LAYERS, NEIGHBOUR, OWN, TAKEN_AWAY, ask_everywhere, take_away, words_of
 from sqlalchemy import text, true
 
-QUERY = {"hivematrix_archive.store.reading.only_own": lambda _column: true()}
+STORES = ("corrections", "naming", "overview", "reading", "search")
+QUERY = {f"hivematrix_archive.store.{name}.only_own": lambda _column: true() for name in STORES}
 ROUTES = ("hivematrix_archive.routes.api.own_account",)
 NEIGHBOURS = {"account_number": NEIGHBOUR, "invoice_number": f"{NEIGHBOUR}-202510", "job_id": "job"}
-WORDS = ("Fabrikam", "Secret consulting", "7777.77")
+WORDS = ("Fabrikam", "Secret consulting", "7777.77", "7,777.77")
 SNAPSHOT = f"/api/snapshot/{OWN}-202510"
 MINE = {
     SNAPSHOT: "Contoso",

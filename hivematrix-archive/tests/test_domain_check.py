@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 ZONE = ZoneInfo("Europe/Berlin")
 NOW = datetime(2025, 11, 1, 2, 0, 7, tzinfo=UTC)
+NOTHING = "sha256:" + "0" * 64
 
 
 def refusal(request, now=NOW):
@@ -51,8 +52,10 @@ def test_lines_of_no_amount_stand_in_the_body_and_not_in_the_csv(sealing_request
     ("changes", "field", "fault"),
     [
         ({"kind": "receipt"}, "body.kind", "one of invoice, credit_note"),
-        ({"kind": "credit_note"}, "body.kind", "only invoices"),
-        ({"corrects": {"invoice_number": "620547-202509", "body": "x"}}, "body.kind", "only invoices"),
+        ({"kind": "credit_note"}, "body.corrects", "names the invoice that it corrects"),
+        ({"corrects": {"invoice_number": "620547-202510"}}, "body.corrects", "the members invoice_number and body"),
+        ({"corrects": {"invoice_number": 7, "body": NOTHING}}, "body.corrects.invoice_number", "a number such as"),
+        ({"corrects": {"invoice_number": "620547-202510", "body": "x"}}, "body.corrects.body", "64 hexadecimal"),
         ({"invoice_number": "620547-20251"}, "body.invoice_number", "expected a number such as"),
         ({"account_number": "62-0547"}, "body.account_number", "letters and digits"),
         ({"company_name": ""}, "body.company_name", "1 to 255"),

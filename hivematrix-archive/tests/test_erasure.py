@@ -4,15 +4,22 @@ from contextlib import closing
 
 import orjson
 import pytest
-from hivematrix_archive.cli import group
-from hivematrix_archive.domain.erasure import erasure_document, read_erasure
-from hivematrix_archive.services import erasure, verify
+from hivematrix_archive.cli import main
+from hivematrix_archive.domain.erasure import FORMAT, erasure_document, read_erasure
+from hivematrix_archive.services import erasure, log, verify
+from hivematrix_archive.services.acts import Act, seal_act
+from hivematrix_archive.store.sealing import lock_log
+from hivematrix_common.conffile import set_section
 from hivematrix_common.domain.canonical import canonical, parse_strict
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.errors import Problem
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
+DOCUMENT_CHANGED = """
+    UPDATE archive_log.documents
+    SET body = convert_to(replace(convert_from(body, 'UTF8'), '912.50', '812.50'), 'UTF8')
+    WHERE convert_from(body, 'UTF8') LIKE '%912.50%'"""
 NAMES = ("Contoso", "Ada", "Brian", "as agreed with Ada")
 WHOLE_DATABASE = """
     SELECT t::text FROM billing_snapshots t UNION ALL SELECT t::text FROM snapshot_line_items t
@@ -136,14 +143,36 @@ def test_a_body_emptied_without_an_erasure_entry_is_found(filled):
         ("UPDATE archive_data.bodies SET csv = 'Ada' WHERE log_index = 0", "entry 0: csv"),
         ("UPDATE archive_data.bodies SET meta = 'Ada' WHERE log_index = 0", "entry 0: meta"),
         ("DELETE FROM archive_log.documents", "entry 0: body: it is empty"),
-        ("UPDATE archive_log.documents SET body = replace(body::text, '912.50', '812.50')::bytea", "entry 0: body"),
+        (DOCUMENT_CHANGED, "entry 0: body: it is empty"),
     ],
 )
 def test_what_is_kept_of_an_erased_bill_cannot_be_changed_unseen(filled, erase, statement, told):
     erase()
     tables = ("billing_snapshots", "snapshot_line_items", "archive_data.bodies", "archive_log.documents")
-    owner_does(filled, *(f"ALTER TABLE {table} DISABLE TRIGGER never_changed" for table in tables), statement)
+    owner_does(filled, *(f"ALTER TABLE {table} DISABLE TRIGGER never_changed" for table in tables))
+    with closing(filled.owner()) as owner, owner.cursor() as cursor:
+        cursor.execute(statement)
+        assert cursor.rowcount == 1
     with pytest.raises(verify.BadError, match=told):
+        check(filled)
+
+
+def test_a_second_erasure_of_a_bill_that_tells_other_amounts_is_found(filled, erase):
+    """Whoever holds the key can sign it; the amounts that were kept first are the ones that count."""
+    body = orjson.loads(filled.get("/api/snapshot/620547-202510/body").data)
+    erase()
+    body["totals"] |= {"total": "812.50", "hours": "400.00"}
+    body["lines"][6]["amount"] = "400.00"
+    engine, outside = create_engine(filled.owner_url), filled.app.extensions["hivematrix_outside"]
+    with Session(engine) as session, outside.growing():
+        lock_log(session)
+        signer = log.signer_now(session, outside)
+        act = Act(FORMAT, erasure_document(0, body, "ledger", "again"), "root")
+        note = seal_act(session, signer, log.sound_edge(session, outside, signer), act)
+        session.commit()
+        outside.keep([note])
+    engine.dispose()
+    with pytest.raises(verify.BadError, match="entry 4: erasure: its document names no bill that was there"):
         check(filled)
 
 
@@ -212,15 +241,55 @@ def test_who_erased_what_and_why_stands_in_the_audit(filled, erase):
     assert tuple(row) == ("erase", "admin", "620547-202510", {"entry": 3, "reason": "request 17"})
 
 
-def test_documents_that_say_the_same_names_are_told(filled, erase, seal, sealing_request):
-    sent = filled.get("/api/snapshot/620547-202509").json
-    corrects = {"invoice_number": "620547-202509", "body": sent["body"]}
+def credit_note(filled, sealing_request, invoice="620547-202509"):
+    """Of the licence, whole."""
+    corrects = {"invoice_number": invoice, "body": filled.get(f"/api/snapshot/{invoice}").json["body"]}
     rows = [("item", "Licence", "-1", "10", "-10.00")]
-    members = {"kind": "credit_note", "invoice_number": "620547-202509-C1", "corrects": corrects}
-    [note] = seal(filled, sealing_request("620547", "2025-09", rows, **members))
+    members = {"kind": "credit_note", "invoice_number": f"{invoice}-C1", "corrects": corrects}
+    return sealing_request("620547", "2025-09", rows, **members)
+
+
+def test_an_erased_bill_takes_no_correction_that_would_name_it_again(filled, erase, seal, sealing_request):
+    note = credit_note(filled, sealing_request)
+    erase("620547-202509")
+    [refused] = seal(filled, note)
+    assert (refused.problem.code, "620547-202509 was erased" in refused.problem.detail) == ("conflict", True)
+    assert check(filled).entries == 4
+
+
+@pytest.fixture
+def run(filled, fake_peer, capsys):
+    """run() -> exit code, stdout, stderr of the command, as the owner beside a Ledger that counts what it forgot."""
+    filled.ledger = fake_peer("ledger")
+    instance = filled.settings.home / "instance"
+    set_section(instance / "archive-owner.conf", "database", {"url": filled.owner_url})
+    set_section(instance / "archive.conf", "services", {"ledger_url": filled.ledger.url, "ledger_token": "t" * 32})
+
+    def go(*arguments):
+        filled.db.session.rollback()
+        with pytest.raises(SystemExit) as ended:
+            main(["erase", "620547-202510", "--reason", "request 17", *arguments])
+        return ended.value.code, *capsys.readouterr()
+
+    return go
+
+
+def test_the_command_has_ledger_forget_too_and_may_be_repeated(run, filled):
+    code, out, err = run()
+    assert (code, out) == (3, "620547-202510 is erased; entry 3 of the log says so\n")
+    assert "Ledger may still hold what it showed of 620547-202510" in err
+    filled.ledger.answers("POST", "/api/bills/620547/2025-10/forget", {"previews": 2})
+    code, out, _ = run("--json")
+    assert (code, orjson.loads(out)["entry"], orjson.loads(out)["ledger_forgot"]) == (0, None, True)
+    assert run()[:2] == (0, "620547-202510 was erased before\n")
+    assert check(filled).erased == 1
+
+
+def test_documents_that_say_the_same_names_are_told(filled, erase, seal, sealing_request):
+    [note] = seal(filled, credit_note(filled, sealing_request))
     assert note.fresh, note.problem
     assert erase("620547-202509").related == ["620547-202509-C1"]
-    assert erase("620547-202509-C1").related == ["620547-202509"]
+    assert erase("620547-202509-C1").related == []
     assert check(filled).erased == 2
 
 
@@ -244,7 +313,3 @@ def test_what_is_no_erasure_document_is_refused(sealing_request, change):
     document = erasure_document(7, sealing_request()["body"], "ledger", "request 17")
     with pytest.raises(DomainError):
         read_erasure(canonical(parse_strict(document) | change))
-
-
-def test_the_command_is_there():
-    assert "erase" in group.commands

@@ -1,5 +1,6 @@
 """init_db.py: an operator makes the archive's database, with and without an administrator's connection."""
 
+import re
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -8,9 +9,10 @@ import psycopg2
 import pytest
 from click.testing import CliRunner
 from hivematrix_archive.cli import group
-from hivematrix_common import conffile, init_db, migrations
+from hivematrix_common import conffile, init_db, migrations, provision
 from hivematrix_common.config import conf_path
 from hivematrix_common.postgres import Cluster, free_port
+from hivematrix_common.provision import Roles, statements
 from sqlalchemy.engine import make_url
 
 HEAD = migrations.head("hivematrix_archive")
@@ -34,7 +36,7 @@ def server(cluster):
         with admin.cursor() as cursor:
             for database in ("archive_db", "bills"):
                 cursor.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
-            for role in ("archive_user", "archive_owner", "archive_client"):
+            for role in ("archive_user", "archive_owner", "archive_client", "poor"):
                 cursor.execute(f"DROP ROLE IF EXISTS {role}")
 
 
@@ -57,7 +59,7 @@ def sql(server):
 @pytest.fixture
 def run(home, server, monkeypatch):
     """run(*options, typed="") -> (exit code, stdout, stderr); the server's place is given, and nobody is root."""
-    monkeypatch.setattr(init_db, "peer_possible", lambda: False)
+    monkeypatch.setattr(init_db, "peer_url", lambda _port: None)
 
     def go(*options, typed="", place=True):
         where = ("--db-host", "127.0.0.1", "--db-port", str(server.port)) if place else ()
@@ -136,6 +138,48 @@ def test_the_services_role_alone_changes_nothing_and_prints_what_an_administrato
     code, _, err = run("--headless", "--db-password", guided, "--admin-url", owner)
     assert (code, err) == (0, f"archive: schema at {HEAD}\n")
     assert sql(TABLES, "archive_user", guided, "archive_db") == FOUR
+
+
+def test_a_role_without_the_rights_is_told_what_an_administrator_has_to_run(run, sql, server, home):
+    """Here nobody knows a password of the service yet: the line that is printed holds the one of the SQL."""
+    sql("CREATE ROLE poor LOGIN PASSWORD 'poor'")
+    code, out, err = run("--headless", "--admin-url", f"postgresql://poor:poor@127.0.0.1:{server.port}/postgres")
+    assert (code, "permission denied to create role" in err) == (78, True)
+    sql(out.splitlines())
+    password, owner = re.findall(r"--(?:db-password|admin-url) (\S+)", err)
+    assert run("--headless", "--db-password", password, "--admin-url", owner)[0] == 0
+    assert sql(TABLES, "archive_user", password, "archive_db") == FOUR
+
+
+@pytest.mark.parametrize("done", [1, 3, 4, 7])
+def test_what_was_cut_short_among_its_statements_is_completed_by_the_next(run, sql, server, home, done):
+    """The passwords of the first run are lost with it."""
+    with closing(psycopg2.connect(**server.conninfo)) as seen_by:
+        made = [one.as_string(seen_by) for one in statements(seen_by, Roles("archive", "lost", "lost"))]
+    sql(made[:done])
+    assert run("--headless", "--admin-url", server.admin_url)[0] == 0
+    assert sql(TABLES, "archive_user", url_of(home, "archive").password, "archive_db") == FOUR
+
+
+def test_what_was_cut_short_before_the_services_connection_was_kept_is_not_taken_for_done(run, server, home):
+    assert run("--headless", "--admin-url", server.admin_url)[0] == 0
+    conf_path(home, "archive").unlink()
+    code, _, err = run("--headless")
+    assert (code, "the password of archive_user is not known" in err) == (1, True)
+    assert run("--headless", "--admin-url", server.admin_url)[0] == 0
+    assert run("--headless")[0] == 0
+
+
+def test_root_is_the_administrator_of_the_server_it_means_and_of_no_other(tmp_path, monkeypatch):
+    """On this machine's sockets: two servers may run, and only one listens at the port."""
+    monkeypatch.setattr(provision, "SOCKETS", tmp_path)
+    monkeypatch.setattr(provision, "SYSTEM_USER", "root")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    (tmp_path / ".s.PGSQL.5433").touch()
+    assert provision.peer_url(5432) is None
+    assert provision.peer_url(5433) == f"postgresql://root@/root?host={tmp_path}&port=5433"
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert provision.peer_url(5433) is None
 
 
 def test_another_databases_name_is_honoured_and_another_roles_refused(run, sql, server, home):

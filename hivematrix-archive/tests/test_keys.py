@@ -1,5 +1,6 @@
 """The key that signs the log is replaced: in its turn, or after a restore that lost sealed entries."""
 
+import html
 from contextlib import closing, contextmanager
 
 import orjson
@@ -161,6 +162,30 @@ def test_an_archive_restored_behind_its_file_seals_nothing_until_somebody_adopts
     keys.adopt(session(), outside, "the disk was lost", "root")
     assert archive.post("/api/snapshot", "peer_service", json=sealing_request("6")).status_code == 201
     assert good(outside).entries == 4
+
+
+def test_the_page_of_the_log_says_that_it_was_restored_behind_its_file_and_under_which_keys_it_went_on(
+    archive, outside
+):
+    archive.sign_in("auditor")
+
+    def page():
+        session().rollback()
+        return archive.get("/log", None, headers={"Accept": "text/html"}).text
+
+    assert "Sealing stopped" not in page()
+    restore_old_dump(archive)
+    shown = page()
+    assert "The log holds 2 entries" in shown
+    assert "Sealing stopped" in shown
+    assert f"The database lacks checkpoint 3 of {outside.checkpoint_file}, of size 5." in shown
+    key = keys.adopt(session(), outside, "the disk was lost", "root")
+    shown = page()
+    assert "Sealing stopped" not in shown
+    assert str(key) in html.unescape(shown)
+    outside.key_file.unlink()  # a process that only reads has no file to compare with
+    outside.checkpoint_file.unlink()
+    assert "Sealing stopped" not in page()
 
 
 def test_an_adopted_log_has_another_name_and_key_and_says_what_was_lost(archive, outside):

@@ -3,10 +3,13 @@
 import os
 import random
 import shutil
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
 from hivematrix_archive.domain import pack
+from hivematrix_archive.domain.pack import Packed
 from hivematrix_archive.services import engine, export, log, session
 from hivematrix_archive.store import log as log_store
 from hivematrix_archive.store.outside import Outside
@@ -75,6 +78,48 @@ def drop_newest(folder):
         (folder / name).write_text("\n\n".join(parts[:-3] if name == "checkpoints" else parts[:-2]) + "\n\n")
 
 
+def drop_one(folder):
+    """Without the checkpoint of size 3; the proofs that are left are honest."""
+    parts = (folder / "checkpoints").read_text().split("\n\n")
+    (folder / "checkpoints").write_text("\n\n".join(parts[:2] + parts[4:]))
+
+
+def swap_checkpoints(folder):
+    """Those of sizes 3 and 5 change places."""
+    parts = (folder / "checkpoints").read_text().split("\n\n")
+    (folder / "checkpoints").write_text("\n\n".join([*parts[:2], *parts[4:6], *parts[2:4], *parts[6:]]))
+
+
+def replay(folder):
+    """The checkpoint of size 3 comes once more."""
+    parts = (folder / "checkpoints").read_text().split("\n\n")
+    (folder / "checkpoints").write_text("\n\n".join([*parts[:-1], *parts[2:4], ""]))
+
+
+def link_a_body(folder):
+    """The same bytes, outside of the pack."""
+    path = folder / pack.BODY.format("2-202510")
+    path.rename(folder.parent / "elsewhere")
+    path.symlink_to(folder.parent / "elsewhere")
+
+
+def link_the_bodies(folder):
+    (folder / "bodies").rename(folder.parent / "elsewhere")
+    (folder / "bodies").symlink_to(folder.parent / "elsewhere", target_is_directory=True)
+
+
+def put_a_pipe(folder):
+    """Whoever reads it waits for ever."""
+    path = folder / pack.BODY.format("2-202510")
+    path.unlink()
+    os.mkfifo(path)
+
+
+def blow_up(folder):
+    """A file that no memory holds, and that needs no place on the disk."""
+    os.truncate(folder / pack.CSV.format("2-202510"), 1 << 40)
+
+
 # What is done, what the stranger is told, and whether it is found even if somebody who can sign lists it all anew.
 ATTACKS = {
     "edit a body": (edit(pack.BODY, "912.50", "812.50"), "entry 2: ", True),
@@ -93,6 +138,14 @@ ATTACKS = {
     "swap two bills": (swap_bills, "entry 1: ", True),
     "swap two bodies": (swap_bodies, "entry 1: ", True),
     "drop the newest checkpoint": (drop_newest, "entry 5: the manifest ends at size 6, the checkpoints at 5", False),
+    "drop a checkpoint": (drop_one, "entry 2: the checkpoint of size 5 does not extend that of size 2", False),
+    "swap two checkpoints": (swap_checkpoints, "entry 2: the checkpoint of size 5 does not extend", False),
+    "replay an old checkpoint": (replay, "entry 6: the checkpoint of size 3 contradicts one before it", False),
+    "link a body": (link_a_body, "entry 2: bodies/2-202510.json: not a plain file", True),
+    "link the folder of bodies": (link_the_bodies, "bodies: not in the manifest", True),
+    "link to a folder": (lambda folder: (folder / "more").symlink_to("/etc"), "more: not in the manifest", False),
+    "put a pipe in place of a body": (put_a_pipe, "entry 2: bodies/2-202510.json: not a plain file", False),
+    "put a huge file": (blow_up, "entry 2: csvs/2-202510.csv: not a plain file of at most 268,435,456 bytes", False),
     "edit the page": (edit("README.html", "does not show", "shows"), "README.html: not what", False),
     "edit the verifier": (edit("verify_offline.py", "return False", "return True"), "verify_offline.py: not", False),
     "replace the key": (edit("key", "+", "-"), "key: not what the manifest names", False),
@@ -109,6 +162,35 @@ def test_every_attack_on_a_pack_is_found_and_the_entry_named(exported, outside, 
     if even_signed:
         resigned_pack(folder, outside)
         assert check_pack(folder).startswith(f"bad: {told}")
+
+
+def test_a_manifest_that_names_something_twice_is_found_though_it_is_signed(
+    exported, outside, resigned_pack, check_pack, monkeypatch
+):
+    folder = exported()
+    twice = [Packed("1-202510", 1, ""), Packed("2-202510", 0, ""), Packed("2-202510", 2, ""), Packed("3-202510", 4, "")]
+    resigned_pack(folder, outside, twice)
+    assert check_pack(folder) == "bad: the manifest names something twice, or what is neither a bill nor a file"
+    monkeypatch.setattr(Packed, "__str__", lambda bill: f"bill\N{NO-BREAK SPACE}{bill.index} {bill.invoice}")
+    resigned_pack(folder, outside)
+    assert check_pack(folder) == "bad: the manifest names something twice, or what is neither a bill nor a file"
+
+
+def test_a_file_s_name_cannot_pass_for_another_answer(exported, outside, verifier, capsys):
+    folder = exported()
+    (folder / "x\ngood: 3 bills \N{RIGHT-TO-LEFT OVERRIDE}").write_text("")
+    assert verifier.main(["--pack", str(folder), "--key", str(outside.vkey_file)]) == 1
+    assert capsys.readouterr().err == "bad: x\\ngood: 3 bills \\u202e: not in the manifest\n"
+
+
+def test_a_module_that_somebody_laid_into_the_pack_is_not_run(exported, outside):
+    """As the pack's page says it: Python's -P leaves the script's own folder out."""
+    folder = exported()
+    assert "python3 -P verify_offline.py" in (folder / "README.html").read_text()
+    (folder / "argparse.py").write_text("import os\nprint('good: all of it', flush=True)\nos._exit(0)\n")
+    command = [sys.executable, "-P", "verify_offline.py", "--pack", ".", "--key", str(outside.vkey_file)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "bad: argparse.py: not in the manifest\n")
 
 
 @pytest.fixture

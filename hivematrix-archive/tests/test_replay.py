@@ -83,6 +83,14 @@ def test_a_changed_type_is_a_difference_too(run, ledger):
     assert run("620547-202510")[:2] == (1, "0 same, 1 different, 0 erased\n")
 
 
+@pytest.mark.parametrize("engine", [None, "1", {"name": "hivematrix-ledger"}, {"version": "1"}])
+def test_one_that_names_no_engine_stops_nothing(run, archive, seal, sealing_request, engine):
+    seal(archive, sealing_request("7", "2025-10", engine=engine))
+    code, out, err = run("--period", "2025-10")
+    assert (code, out) == (1, "2 same, 1 different, 0 erased\n")
+    assert "different: 7-202510 (engine None): it does not say which version of an engine made it" in err
+
+
 def test_programs_get_a_line_a_bill(run, ledger):
     ledger.makes["620547-2025-10"]["due_date"] = "2025-12-31"
     code, out, _ = run("--period", "2025-10", "--json")

@@ -363,6 +363,16 @@ def test_a_csv_is_sent_before_it_is_read_whole(half_a_year, monkeypatch):
     assert len(taken) == 24
 
 
+def test_a_csv_of_many_parts_is_whole(own_archive, seal, sealing_request, monkeypatch):
+    """Its rows are read on after the request's own session is gone."""
+    monkeypatch.setattr(tables, "CSV_CHUNK", 50)
+    monkeypatch.setattr(store, "CHUNK", 2)
+    seal(own_archive, *bills(3, sealing_request))
+    with ThreadPoolExecutor(1) as pool:  # the tests' own context holds a session, a worker's does not
+        answer = pool.submit(lambda: own_archive.get("/api/snapshots/search?format=csv", buffered=False).text)
+    assert len(answer.result().splitlines()) == 25
+
+
 REFUSED = {
     "from_period=2025-13": "from_period",
     "to_period=October": "to_period",

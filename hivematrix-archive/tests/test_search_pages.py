@@ -6,8 +6,9 @@ import sys
 from contextlib import closing
 
 import pytest
-from hivematrix_archive.services import growth, invoice, session
-from sqlalchemy import text
+from hivematrix_archive.services import erasure, growth, invoice, session
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
 
 
 @pytest.fixture
@@ -215,6 +216,30 @@ def test_a_corrected_invoice_says_what_is_owed(archive, seal, sealing_request, b
     visit.check()
     assert page.get_by_role("heading", level=1).text_content() == "Credit note 7-202510-C1"
     assert page.get_by_text("corrects 7-202510").is_visible()
+
+
+def test_the_invoice_in_force_says_to_a_clerk_how_it_is_corrected(sealed, browser_page):
+    page = browser_page(sealed, "billing_clerk").open("/invoice/620547-202510")
+    told = page.get_by_label("Commands to correct it").text_content()
+    assert told.startswith("hivematrix-ledger bill 620547 2025-10\nhivematrix-ledger correct 620547 2025-10")
+    page = browser_page(sealed, "auditor").open("/invoice/620547-202510")
+    assert page.get_by_label("Commands to correct it").count() == 0
+
+
+def test_an_erased_document_offers_what_is_left_of_it(own_archive, seal, sealing_request, browser_page):
+    seal(own_archive, sealing_request("7"))
+    outside, database = own_archive.app.extensions["hivematrix_outside"], create_engine(own_archive.owner_url)
+    with Session(database) as owner:
+        erasure.erase(owner, outside, "7-202510", "request 17", "root")
+    database.dispose()
+    visit = browser_page(own_archive, "billing_clerk")
+    page = visit.open("/invoice/7-202510")
+    visit.check()
+    assert page.get_by_role("heading", name="This document was erased").is_visible()
+    assert page.get_by_text("3 of 4 checks pass").is_visible()
+    assert set(page.locator("[download]").all_text_contents()) == {"Proof", "Key", "Script"}
+    assert page.get_by_role("navigation").get_by_role("link", name="7", exact=True).count() == 1
+    assert page.get_by_label("Commands to correct it").count() == 0
 
 
 def test_a_client_sees_its_own_invoice_without_the_houses_notes(sealed, browser_page):

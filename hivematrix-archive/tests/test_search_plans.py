@@ -54,7 +54,8 @@ def large(own_archive):
     with closing(own_archive.owner()) as owner, owner.cursor() as cursor:
         cursor.execute(BILLS)
         cursor.execute(LINES)
-        while store.fill(session(), 5000):
+        cursor.execute("ANALYZE")
+        while store.fill(session(), 1000):
             session().commit()
         cursor.execute("ANALYZE")
     return own_archive

@@ -81,7 +81,8 @@ def check_refused(statement, why, **values):
 def test_a_schedule_that_makes_no_sense_is_refused_in_sql_too(archive):
     for column, value in (("id", 2), ("day_of_month", 0), ("day_of_month", 32), ("hour", -1), ("hour", 24)):
         check_refused(f"UPDATE scheduled_snapshots SET {column} = :value", "check constraint", value=value)
-    check_refused("UPDATE scheduled_snapshots SET account_numbers = '\"x\"'", "check constraint")
+    for accounts in ('"x"', '["a b"]', "[1]"):
+        check_refused("UPDATE scheduled_snapshots SET account_numbers = :value", "check constraint", value=accounts)
 
 
 def test_the_services_role_changes_and_removes_nothing_sealed(archive):

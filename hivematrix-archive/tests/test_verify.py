@@ -19,6 +19,10 @@ SWAPPED_ENTRIES = """
     UPDATE archive_log.entries e SET leaf = o.leaf, hash = o.hash
     FROM archive_log.entries o WHERE (e.index, o.index) IN ((3, 4), (4, 3))
 """
+REPLAYED = """
+    INSERT INTO archive_log.checkpoints (size, root, snapshots, note, signed_at)
+    SELECT size, root, snapshots, note, signed_at FROM archive_log.checkpoints WHERE size = 100
+"""
 ADDED_ENTRY = "INSERT INTO archive_log.entries SELECT 300, leaf, hash FROM archive_log.entries WHERE index = 4"
 
 
@@ -96,6 +100,8 @@ ATTACKS = {
     "edit a root": (signed("root = sha256('x')"), 99, "root signed at size 100"),
     "edit a signed size": (signed("size = 101"), 100, "root signed at size 101"),
     "edit a note": (signed(r"note = replace(note, E'\n100\n', E'\n101\n')"), 99, "does not hold"),
+    "forge the index": (row("id = 3001, log_index = 3000"), 4, "row of billing_snapshots is missing"),
+    "replay an old checkpoint": (REPLAYED, 100, "checkpoint of size 100 was put after that of size 300"),
     "drop a checkpoint": (deleted("archive_log.checkpoints", "size = 100"), 100, "lacks checkpoint 2 of the file"),
     "drop the newest": (deleted("archive_log.checkpoints", "size = 300"), 100, "no signed checkpoint covers it"),
     "drop every checkpoint": (deleted("archive_log.checkpoints"), 0, "no signed checkpoint covers it"),

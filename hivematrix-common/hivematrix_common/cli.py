@@ -125,6 +125,8 @@ def service_group(kind: type[Settings], create_app: Callable[[Any], Any], text: 
 def owner_url(home: Path, service: str) -> str:
     """The owner's connection out of `instance/<service>-owner.conf` ([database] url); exit 78 says what is missing."""
     path = conf_path(home, f"{service}-owner")
+    if not path.exists():
+        fail(f"{path}: it is missing; hivematrix-{service} init-db makes it, with the database", CONFIGURATION)
     if fault := private_file_fault(path):
         fail(fault, CONFIGURATION)
     url = read(path).get("database", "url", fallback="")

@@ -101,6 +101,12 @@ def from_domain(error: DomainError, code: str = "invalid") -> Problem:
     return Problem(code, str(error), fields=[FieldError(error.field, error.message)])
 
 
+def refuse_json(what: str, fault: DomainError) -> Problem:
+    """That `what` is no JSON, with the member that makes the difference where there is one."""
+    fields = [FieldError(fault.field, fault.message)] if fault.field else []
+    return Problem("bad_request", f"{what} is not JSON: {fault}.", fields=fields)
+
+
 def code_for_status(status: int) -> str:
     """The table's code for a status that a library chose."""
     if status in _BY_STATUS:

@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import click
+import psycopg2
+from psycopg2.errors import InsufficientPrivilege
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from hivematrix_common import cli, conffile, migrations
 from hivematrix_common.config import conf_path
+from hivematrix_common.errors import first_line
 from hivematrix_common.postgres import ClusterError
-from hivematrix_common.provision import PEER, Roles, administrator, connected, create_service, peer_possible, statements
+from hivematrix_common.provision import Roles, administrator, connected, create_service, peer_url, statements
 from hivematrix_common.sections import normal_url
 
 MADE_BY = "init_db"
-_TOLD = """{service}: an administrator has to make the roles first; nothing was changed. The SQL on stdout does it.
-Then run: init_db.py --headless --db-host {host} --db-port {port} --db-name {database} --db-password ... \\
+_FIRST = "an administrator has to make the roles first; nothing was changed"
+_TOLD = """{service}: {why}. An administrator has to run the SQL on stdout.
+Then run: init_db.py --headless --db-host {host} --db-port {port} --db-name {database} --db-password {shown} \\
   --admin-url postgresql://{service}_owner:{password}@{host}:{port}/{database}"""
 
 
@@ -43,9 +47,9 @@ class Target:
         return made.render_as_string(hide_password=False)
 
     @property
-    def may_be_peer(self) -> bool:
-        """Whether root may be this server's administrator by being the system's user."""
-        return self.host in {"localhost", "127.0.0.1", "::1"} and peer_possible()
+    def peer(self) -> str | None:
+        """The administrator's connection that root has without a password, where the server is this machine's."""
+        return peer_url(self.port) if self.host in {"localhost", "127.0.0.1", "::1"} else None
 
     def holds(self, url: str) -> bool:
         """Whether a connection leads to this database."""
@@ -74,7 +78,7 @@ def command_of(service: str) -> click.Command:
             return _migrate(cli.owner_url(folder, service), service)
         target, admin_url = _target(folder, service, said), said["admin_url"] and _checked(said["admin_url"])
         if headless:
-            return _prepare(folder, target, admin_url or (PEER if target.may_be_peer else None))
+            return _prepare(folder, target, admin_url or (None if _is_known(folder, target) else target.peer))
         return _ask(folder, target, admin_url)
 
     return init_db
@@ -139,10 +143,10 @@ def _may_ask_again() -> bool:
 
 
 def _ask_administrator(home: Path, target: Target) -> str | None:
-    if _owner_url(home, target):
+    if _is_known(home, target):
         return None
-    if target.may_be_peer and click.confirm("Be the administrator postgres of this machine's server?", True, err=True):
-        return PEER
+    if target.peer and click.confirm("Be the administrator postgres of this machine's server?", True, err=True):
+        return target.peer
     url = click.prompt("Administrator's connection, postgresql://... (Enter: there is none)", default="", err=True)
     return _checked(url) if url else None
 
@@ -163,13 +167,21 @@ def _prepare(home: Path, target: Target, admin_url: str | None, told: Callable[[
         if admin_url:
             target, owner = _make(target, admin_url, owner)
         if owner is None:
-            return _tell_administrator(target)
-        if target.password:
-            _connects(target.url("user", target.password), f"{target.service}_user")
+            return _tell_administrator(target, None, _FIRST)
+        _check_user(home, target)
         _keep(home, target, owner)
         return _migrate(owner, target.service)
+    except InsufficientPrivilege as error:
+        return _tell_administrator(target, admin_url, first_line(error))
+    except psycopg2.Error as error:
+        return told(ClusterError(f"database: {first_line(error)}"))
     except ClusterError as error:
         return told(error)
+
+
+def _is_known(home: Path, target: Target) -> bool:
+    """Whether both roles' passwords are: no administrator is needed."""
+    return bool(target.password and _owner_url(home, target))
 
 
 def _owner_url(home: Path, target: Target) -> str | None:
@@ -192,21 +204,30 @@ def _make(target: Target, admin_url: str, owner: str | None) -> tuple[Target, st
     return replace(target, password=password), target.url("owner", owner_password)
 
 
-def _connects(url: str, role: str) -> None:
-    with connected(url, role):
-        pass
+def _check_user(home: Path, target: Target) -> None:
+    """The service's role gets in; without a password that is known, a person has configured it otherwise."""
+    role = f"{target.service}_user"
+    if target.password:
+        with connected(target.url("user", target.password), role):
+            pass
+    elif not _section(conf_path(home, target.service)).keys() & {"url", "user"}:
+        raise ClusterError(f"--db-password or --admin-url: the password of {role} is not known")
 
 
-def _tell_administrator(target: Target) -> int:
-    """With the service's role alone: what an administrator has to run, and what comes after it."""
-    if not target.password:
+def _tell_administrator(target: Target, admin_url: str | None, why: str) -> int:
+    """Without the rights: what a superuser has to run, and what comes after it. `admin_url` is who lacks them, None
+    the service's own role, whose password stays.
+    """
+    if not (admin_url or target.password):
         raise ClusterError(f"--db-password or --admin-url: without either there is no way to {target.database}")
-    password = secrets.token_hex(24)
-    with connected(target.url("user", target.password), f"{target.service}_user") as connection:
-        for statement in statements(connection, Roles(target.service, password, None, target.database)):
+    owner, user = secrets.token_hex(24), target.password or secrets.token_hex(24)
+    roles = Roles(target.service, owner, user if admin_url else None, target.database)
+    with connected(admin_url or target.url("user", user), f"{target.service}_user") as connection:
+        for statement in statements(connection, roles):
             click.echo(f"{statement.as_string(connection)};")
     places = {"host": target.host, "port": target.port, "database": target.database}
-    cli.say(_TOLD.format(service=target.service, password=password, **places))
+    shown = "..." if target.password else user
+    cli.say(_TOLD.format(service=target.service, password=owner, why=why, shown=shown, **places))
     return cli.CONFIGURATION
 
 

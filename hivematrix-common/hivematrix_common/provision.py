@@ -17,9 +17,7 @@ from hivematrix_common.postgres import ClusterError
 
 OLDEST = 150_000
 SYSTEM_USER = "postgres"
-# As the system's user postgres, over the server's socket: root may be anybody.
 SOCKETS = Path("/var/run/postgresql")
-PEER = f"postgresql://{SYSTEM_USER}@/{SYSTEM_USER}?host={SOCKETS}"
 _RIGHTS = (
     "ALTER DATABASE {db} OWNER TO {owner}",
     "GRANT {client} TO {user}",
@@ -88,7 +86,7 @@ def connected(url: str, what: str) -> Iterator[Any]:
     """A connection in autocommit mode; ClusterError says why there is none, or that the server is too old."""
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     try:
-        with _as_system_user() if url == PEER else contextlib.nullcontext():
+        with _as_system_user() if _is_peer(make_url(url)) else contextlib.nullcontext():
             connection = psycopg2.connect(plain, connect_timeout=5)
     except psycopg2.OperationalError as error:
         raise ClusterError(f"no connection as {what}: {' '.join(str(error).split())}") from None
@@ -108,11 +106,19 @@ def administrator(url: str) -> Iterator[Any]:
         yield connection
 
 
-def peer_possible() -> bool:
-    """Whether this process may be the system's user postgres, and a server's socket is there."""
+def peer_url(port: int) -> str | None:
+    """The administrator's connection that root has without a password, as the system's user postgres over the socket
+    of this machine's server at `port`; None for anybody else, or where no such server listens.
+    """
     with contextlib.suppress(KeyError):
-        return os.geteuid() == 0 and SOCKETS.is_dir() and bool(pwd.getpwnam(SYSTEM_USER))
-    return False
+        if os.geteuid() == 0 and (SOCKETS / f".s.PGSQL.{port}").exists() and pwd.getpwnam(SYSTEM_USER):
+            return f"postgresql://{SYSTEM_USER}@/{SYSTEM_USER}?host={SOCKETS}&port={port}"
+    return None
+
+
+def _is_peer(url: URL) -> bool:
+    named = (url.username, url.password, url.query.get("host"))
+    return os.geteuid() == 0 and named == (SYSTEM_USER, None, str(SOCKETS))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import (
@@ -87,6 +88,16 @@ class Model(BaseModel):
     """A request or an answer: unknown members are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        # flask-openapi3 asks for it without arguments at every request with a query, and only reads it.
+        return super().model_json_schema(*args, **kwargs) if args or kwargs else _schema(cls)
+
+
+@cache
+def _schema(model: type[Model]) -> dict[str, Any]:
+    return super(Model, model).model_json_schema()
 
 
 def _decimal(value: Any) -> Decimal:

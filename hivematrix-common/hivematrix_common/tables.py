@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from io import StringIO
-from itertools import chain
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -263,9 +262,10 @@ def csv_file(name: str, columns: Iterable[Column], rows: Iterable[Mapping[Any, A
 
 
 def csv_stream(name: str, columns: Iterable[Column], rows: Iterable[Mapping[Any, Any]]) -> Response:
-    """As csv_file, sent while the rows are read; what fails before the first part is still a problem of its own."""
-    chunks = _csv_chunks(columns, rows)
-    return _file(name, stream_with_context(chain([next(chunks)], chunks)))
+    """As csv_file, sent while the rows are read, which begins after the request: its session is gone then, and a file
+    that fails on the way is visibly cut.
+    """
+    return _file(name, stream_with_context(_csv_chunks(columns, rows)))
 
 
 def _csv_chunks(columns: Iterable[Column], rows: Iterable[Mapping[Any, Any]]) -> Iterator[str]:

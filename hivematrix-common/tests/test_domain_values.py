@@ -1,5 +1,6 @@
 """Money, periods and canonical JSON: laws, and the standards' own examples."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,7 +13,14 @@ import orjson
 import pytest
 import rfc8785
 from hivematrix_common.domain import canonical as canonical_module
-from hivematrix_common.domain.canonical import canonical, check_plain, digest, parse_strict
+from hivematrix_common.domain.canonical import (
+    NotJsonError,
+    canonical,
+    check_plain,
+    digest,
+    parse_once_only,
+    parse_strict,
+)
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.money import (
     CURRENCIES,
@@ -154,6 +162,45 @@ def test_values_without_a_canonical_form_are_refused(value: object) -> None:
 def test_strict_parsing_refuses_what_two_readers_may_read_differently(data: bytes) -> None:
     with pytest.raises(DomainError):
         parse_strict(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        (b'{"a":[{"b":NaN}]}', "a[0].b"),
+        (b'{"a":-1e400}', "a"),
+        (rb'{"a":{"b":"\ud800"}}', "a.b"),
+        (b"NaN", ""),
+        (b'{"a":', ""),
+        (b"[" * 1100, ""),
+    ],
+)
+def test_what_is_no_json_is_refused_with_the_member_that_makes_the_difference(data: bytes, field: str) -> None:
+    with pytest.raises(NotJsonError) as caught:
+        parse_once_only(data)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "data", [b'{"a":1,"a":1}', b'{"a":1, "a":2}', rb'{"a":1,"\u0061":2}', b'[{"b":0},{"a":1,"a":{}}]']
+)
+def test_a_key_that_stands_twice_is_named(data: bytes) -> None:
+    with pytest.raises(DomainError, match="a: the key stands twice"):
+        parse_once_only(data)
+
+
+@given(plain)
+def test_whatever_the_spelling_the_same_is_read(value: object) -> None:
+    assert parse_once_only(orjson.dumps(value, option=orjson.OPT_INDENT_2)) == value
+    assert parse_once_only(json.dumps(value).encode()) == value
+    assert parse_once_only(canonical(value)) == value
+
+
+@pytest.mark.parametrize("leaf", [b"1", b"1.5"])
+def test_what_is_nested_too_deeply_is_refused_and_no_fault_of_ours(leaf: bytes) -> None:
+    value = orjson.loads(b'{"a":' * 1000 + leaf + b"}" * 1000)
+    with pytest.raises(DomainError, match="too deeply"):
+        canonical(value)
 
 
 def test_a_digest_is_spelled_with_its_algorithm() -> None:

@@ -4,7 +4,9 @@ import logging
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hivematrix_helm.config import HelmSettings, Timer
@@ -120,5 +122,23 @@ def test_it_fires_each_hour_and_once_when_the_services_have_come_up(helm, monkey
         assert sorted(triggers) == ["cron", "date"]
         hourly = next(job for job in scheduler.get_jobs() if str(job.trigger).startswith("cron"))
         assert str(hourly.trigger) == "cron[minute='0']"
+    finally:
+        scheduler.shutdown()
+
+
+@pytest.mark.parametrize("days", [365, -365])
+def test_a_clock_that_is_set_right_neither_stops_its_work_nor_has_a_year_made_up_for(helm, monkeypatch, days):
+    """What was to be done next is as far away as the clock was wrong."""
+    for module, name in ((background.timer, "run"), (background.witness, "look"), (background.audit, "collect_all")):
+        monkeypatch.setattr(module, name, lambda *_: 0)
+    scheduler = background.start(helm.app, helm.settings)
+    try:
+        again = [job for job in scheduler.get_jobs() if "date" not in str(job.trigger)]
+        for job in again:
+            job.modify(next_run_time=datetime.now(UTC) + timedelta(days=days))
+        deadline = time.monotonic() + 5
+        while any(abs(job.next_run_time - datetime.now(UTC)) > timedelta(hours=1) for job in again):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
     finally:
         scheduler.shutdown()

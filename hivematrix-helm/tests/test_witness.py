@@ -245,6 +245,28 @@ def test_a_key_that_the_old_one_vouched_for_is_followed(look, log):
     assert (found["state"], found["size"], len(found["keys"])) == ("good", 6, 2)
 
 
+def test_what_was_done_while_helm_was_down_is_followed_in_one_look(look, log):
+    """Two keys later, and more checkpoints than one page holds."""
+    look()
+    for bills in ("fg", "hi"):
+        old = log.signers[0]
+        log.new_key()
+        log.sign(old)
+        for bill in bills:
+            log.grow(bill)
+    found = look()
+    assert (found["state"], found["size"], found["checkpoints"], len(found["keys"])) == ("good", 9, 10, 3)
+
+
+def test_a_key_that_nobody_vouched_for_is_found_though_helm_was_down_when_it_came(look, log):
+    look()
+    log.grow("f")
+    log.new_key()
+    log.grow("g")
+    found = look()
+    assert (found["state"], found["size"], len(found["keys"])) == ("different", 6, 1)
+
+
 def test_a_key_that_another_followed_signs_nothing_more(look, log):
     """Whoever stole the old key goes on with it."""
     look()

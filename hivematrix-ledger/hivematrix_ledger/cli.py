@@ -129,13 +129,13 @@ def _print_bill(body: dict[str, Any], digest: str, *, is_accepted: bool) -> None
     state = "sealed" if is_accepted else "preview"
     console.print(f"{body['invoice_number']}  {body['company_name']}  {body['period']}  ({state})", markup=False)
     console.print(f"{body['billing_plan']}, {body['contract_term']}, plan of {body['plan_version']}", markup=False)
-    table = Table("Kind", "Description", box=None, header_style="bold")
+    table = Table("Line", "Kind", "Description", box=None, header_style="bold")
     for name in ("Quantity", "Rate", "Amount"):
         table.add_column(name, justify="right")
     table.add_column("Why")
-    for line in body["lines"]:
+    for at, line in enumerate(body["lines"]):
         why = f"{line['why']['formula']} ({line['why']['source']})"
-        cells = (line["kind"], line["description"], line["quantity"], line["rate"], line["amount"], why)
+        cells = (str(at), line["kind"], line["description"], line["quantity"], line["rate"], line["amount"], why)
         table.add_row(*map(_plain, cells))
     console.print(table)
     console.print(f"total {body['totals']['total']} {body['currency']}, due {body['due_date']}", markup=False)
@@ -152,7 +152,7 @@ def _plain(text: str) -> str:
 @click.argument("period", type=PeriodType())
 @click.option("--mode", type=click.Choice(MODES), required=True, help="credit lines, or replace the whole invoice.")
 @click.option("--reason", required=True, help="Why; it stands on the documents, which the customer sees.")
-@click.option("--line", "lines", type=click.IntRange(0), multiple=True, help="With credit: only these, counted from 0.")
+@click.option("--line", "lines", type=click.IntRange(0), multiple=True, help="With credit: only these, as bill counts.")
 @cli.json_option
 @cli.home_option
 def correct(account: str, period: Period, as_json: bool, home: str | None, **order: Any) -> int:

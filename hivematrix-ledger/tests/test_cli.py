@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ def test_a_bill_is_shown_line_by_line_with_its_why(command):
     assert (code, err) == (0, "")
     assert "620547-202510  Acme Ltd  2025-10  (preview)" in out
     assert "User: Ann (Paid)" in out
+    assert re.search(r"^ *0 +user +User: Ann", out, re.MULTILINE), "a line has the number that `correct` takes"
     assert "total 912.50 USD, due 2025-11-30" in out
 
 
@@ -171,11 +173,11 @@ def test_an_invoice_is_corrected_at_the_command_line(command, own_world):
 
 
 def test_a_correction_that_cannot_be_made_exits_1_and_says_why(command, own_world):
-    asked = ("correct", "620547", "2025-10", "--mode", "credit", "--reason", "x")
+    asked = ("correct", "620547", "2025-10", "--mode", "credit", "--reason", "billed twice")
     assert command(*asked)[2].startswith("620547 has no sealed bill for 2025-10")
     own_world.accept("620547")
-    assert command(*asked)[0] == 0
-    code, _, err = command(*asked)
+    assert [command(*asked)[0] for _ in range(2)] == [0, 0], "the same again is done already"
+    code, _, err = command(*asked, "--line", "0")
     assert (code, "credits never exceed 620547-202510" in err) == (1, True)
 
 

@@ -176,9 +176,9 @@ def test_a_line_that_others_offset_is_not_credited_alone(new_case):
     case.line_item("Goodwill", "recurring", "-900")
     month = Month(case.bill())
     at = [line["name"] for line in month.standing.lines].index("Project")
-    with pytest.raises(ExceededError, match=r"item 100\.00, credited 1000\.00"):
+    with pytest.raises(ExceededError, match=r"item 100\.00 left, credited 1000\.00"):
         month.credit(at)
-    with pytest.raises(ExceededError, match=r"item 100\.00, credited -900\.00"):
+    with pytest.raises(ExceededError, match=r"item 100\.00 left, credited -900\.00"):
         month.credit(1 - at)
     assert month.credit(0, 1).body["totals"]["total"] == "-100.00"
 
@@ -216,12 +216,25 @@ def test_what_was_asked_is_known_again_by_what_was_made(month, case):
 
 
 @pytest.mark.parametrize(
-    ("billed", "credited", "found"),
+    ("left", "credit", "found"),
     [("10", "-10", []), ("10", "-10.01", ["x"]), ("10", "0.01", ["x"]), ("-5", "5", []), ("-5", "5.01", ["x"]),
      ("0", "0", []), ("0", "-1", ["x"])],
 )  # fmt: skip
-def test_what_is_left_stays_between_nothing_and_what_was_billed(billed, credited, found):
-    assert exceeded({"x": Decimal(billed)}, {"x": Decimal(credited)}) == found
+def test_a_credit_leaves_between_nothing_and_what_was_left(left, credit, found):
+    assert exceeded({"x": Decimal(left)}, {"x": Decimal(credit)}) == found
+
+
+def test_a_credit_never_raises_what_is_owed(new_case):
+    case = new_case()
+    for name, fee in (("Licence", "100"), ("Support", "50"), ("Discount", "-20")):
+        case.line_item(name, "recurring", fee)
+    month = Month(case.bill())
+    places = {line["name"]: at for at, line in enumerate(month.standing.lines)}
+    month.credit(places["Licence"])
+    with pytest.raises(ExceededError, match=r"item 30\.00 left, credited -20\.00"):
+        month.credit(places["Discount"])
+    month.credit(places["Discount"], places["Support"])
+    assert month.standing.is_void
 
 
 @st.composite

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 ACCEPTANCE = (
     "INSERT INTO acceptances VALUES ('620547', '2025-10', '620547-202510', 'sha256:' || repeat('0', 64), 'USD', 1, 0,"
-    " '[]', 0, 0, '2025-11-01', 'x', 'me', NULL, '2025-11-01')"
+    " '[]', 0, 0, '2025-11-01', 'x', 'me', '2025-11-01')"
 )
 REFUSED = [
     "INSERT INTO client_overrides VALUES ('1', 'per_user', '-1', NULL, NULL)",
@@ -82,7 +82,7 @@ def test_a_customers_person_sees_the_own_accepted_bills_only(world):
     assert session.execute(text("SELECT account_number FROM acceptances")).all() == []
     session.execute(text("SET LOCAL hivematrix.account_number = '183729'"))
     assert session.execute(text("SELECT account_number FROM acceptances")).all() == [("183729",)]
-    hidden_from_it = ("notes FROM acceptances", "notes FROM manual_assets", "actor FROM rule_changes")
+    hidden_from_it = ("accepted_by FROM acceptances", "notes FROM manual_assets", "actor FROM rule_changes")
     for hidden in (*hidden_from_it, "* FROM previews", "* FROM audit.entries"):
         with pytest.raises(DBAPIError, match="permission denied"), session.begin_nested():
             session.execute(text(f"SELECT {hidden}"))

@@ -27,6 +27,7 @@ _REQUIRED = (
 )
 _LINE = ("kind", "name", "description", "quantity", "rate", "amount")
 ACCOUNT = re.compile(r"[A-Za-z0-9]{1,32}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _REVISION = re.compile(r"(.+)-([0-9]{6})(?:-C([1-9][0-9]{0,3}))?")
 COLUMN_PLACES = 4
 
@@ -216,7 +217,16 @@ def _corrects(body: dict[str, Any]) -> dict[str, str | None]:
     named = _member(body, "corrects")
     if set(named) != {"invoice_number", "body"}:
         raise DomainError("body.corrects", "expected the members invoice_number and body (its digest), or null")
-    return {"corrects": _text(named, "invoice_number"), "corrects_body": _text(named, "body")}
+    number, body_digest = named["invoice_number"], named["body"]
+    if not isinstance(number, str) or not _REVISION.fullmatch(number):
+        raise DomainError("body.corrects.invoice_number", f"expected a number such as 620547-202510, got {number!r}")
+    return {"corrects": number, "corrects_body": parse_digest(body_digest, "body.corrects.body")}
+
+
+def parse_digest(text: Any, field: str) -> str:
+    if not isinstance(text, str) or not _DIGEST.fullmatch(text):
+        raise DomainError(field, f"expected sha256: and 64 hexadecimal digits, got {text!r}")
+    return text
 
 
 def _lines(body: dict[str, Any]) -> list[Row]:

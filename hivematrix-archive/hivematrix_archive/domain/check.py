@@ -57,7 +57,7 @@ def check_request(request: Any, now: datetime, zone: ZoneInfo) -> Checked:
     `request` is parsed JSON.
     """
     _check_shape(request)
-    body = canonical(request["body"])
+    body = canonical(request["body"], "body")
     found = digest(body)
     if request["digest"] != found:
         raise DomainError("digest", f"the body's digest is {found}, got {request['digest']!r}")

@@ -22,6 +22,7 @@ class Document:
     body: str
     """The body's digest."""
     totals: dict[str, Decimal]
+    erased: bool = False
 
     @classmethod
     def of(cls, bill: Bill, body: str) -> "Document":
@@ -35,7 +36,8 @@ class Month:
     def __init__(self, documents: Iterable[Document]) -> None:
         self.revision = 0
         self.invoices: dict[str, Document] = {}
-        self.credited: dict[str, dict[str, Decimal]] = {}
+        self.left: dict[str, dict[str, Decimal]] = {}
+        """By invoice, what its credit notes leave of each of its totals."""
         self.replaced: set[str] = set()
         for one in documents:
             self.add(one)
@@ -44,10 +46,11 @@ class Month:
         self.revision = max(self.revision, one.revision)
         if one.kind == "invoice":
             self.invoices[one.number] = one
-            self.credited[one.number] = dict.fromkeys(one.totals, Decimal(0))
+            self.left[one.number] = one.totals
             self.replaced.add(one.corrects or "")
         elif one.corrects:
-            self.credited[one.corrects] = self._with(one, one.corrects)
+            left = self.left[one.corrects]
+            self.left[one.corrects] = {kind: amount + one.totals[kind] for kind, amount in left.items()}
 
     def next_number(self, bill: Bill) -> str:
         return invoice_number(bill.account_number, bill.period, self.revision + 1)
@@ -60,6 +63,8 @@ class Month:
         target = self.invoices.get(corrected)
         if target is None:
             raise _refused("corrects.invoice_number", f"no invoice {corrected} of {bill.period} is sealed")
+        if target.erased:
+            raise _refused("corrects.invoice_number", f"{corrected} was erased: what corrects it would name it again")
         if target.body != bill.corrects_body:
             raise _refused("corrects.body", f"{corrected} is sealed as {target.body}, got {bill.corrects_body}")
         one = Document.of(bill, body)
@@ -72,23 +77,17 @@ class Month:
     def _check_credit(self, one: Document, target: Document) -> None:
         if one.currency != target.currency:
             raise _refused("currency", f"{target.number} is in {target.currency}, got {one.currency}")
-        after = self._with(one, target.number)
-        if kinds := exceeded(target.totals, after):
-            told = ", ".join(f"{kind} {target.totals[kind]:f}, credited {-after[kind]:f}" for kind in kinds)
-            raise _refused(
-                "totals", f"credits never exceed the original: with this one they would {target.number} ({told})"
-            )
+        left = self.left[target.number]
+        if kinds := exceeded(left, one.totals):
+            told = ", ".join(f"{kind} {left[kind]:f}, got a credit of {-one.totals[kind]:f}" for kind in kinds)
+            raise _refused("totals", f"credits never exceed the original: left of {target.number} are {told}")
 
     def _check_replacement(self, target: Document) -> None:
         if target.number in self.replaced:
             raise _refused("corrects.invoice_number", f"{target.number} is replaced already")
-        left = [kind for kind, amount in target.totals.items() if amount + self.credited[target.number][kind]]
-        if left:
+        if left := [kind for kind, amount in self.left[target.number].items() if amount]:
             told = f"{target.number} is not credited whole ({', '.join(left)} left)"
             raise _refused("corrects.invoice_number", f"{told}: send its full credit note before what replaces it")
-
-    def _with(self, one: Document, target: str) -> dict[str, Decimal]:
-        return {kind: amount + one.totals[kind] for kind, amount in self.credited[target].items()}
 
 
 def _refused(member: str, message: str) -> RefusedError:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hivematrix_common.domain import merkle
 from hivematrix_common.domain.canonical import digest
-from hivematrix_common.domain.checkpoint import HASH_BYTES, Checkpoint, open_checkpoint
+from hivematrix_common.domain.checkpoint import Checkpoint, open_checkpoint
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.note import Check, VerifierKey, decode, encode
 
@@ -37,7 +37,7 @@ class Proof:
         index = _member(lines[2], "index")
         if not _INDEX.fullmatch(index):
             raise DomainError("proof", f"expected an index, got {index!r}")
-        path = tuple(decode(line, "proof", HASH_BYTES) for line in lines[3:])
+        path = tuple(decode(line, "proof", merkle.HASH_BYTES) for line in lines[3:])
         return cls(decode(_member(lines[1], "extra"), "proof"), int(index), path, checkpoint)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from hivematrix_common.domain.canonical import canonical, parse_strict
 from hivematrix_common.domain.errors import DomainError
 
+from hivematrix_archive.domain.bill import parse_digest
 from hivematrix_archive.domain.check import Checked
 
 SEAL = "hivematrix.seal/1"
 KNOWN = frozenset({SEAL, "hivematrix.erasure/1", "hivematrix.adoption/1"})
 META = "hivematrix.meta/1"
 RANDOM_BYTES = 16
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 # What every leaf looks like. One that does not is read member by member, to name what is wrong with it.
 _LEAF = re.compile(
@@ -113,9 +113,3 @@ def parse_instant(text: Any, field: str) -> datetime:
     if instant(found) != text:
         raise DomainError(field, f"expected an instant such as 2025-11-01T02:00:07Z, got {text!r}")
     return found
-
-
-def parse_digest(text: Any, field: str) -> str:
-    if not isinstance(text, str) or not _DIGEST.fullmatch(text):
-        raise DomainError(field, f"expected sha256:<64 hex digits>, got {text!r}")
-    return text

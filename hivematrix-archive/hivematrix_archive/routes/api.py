@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -66,14 +67,15 @@ def seal(body: SealingRequest) -> Response:  # noqa: ARG001 - the model describe
     "/api/snapshots/batch",
     scope="archive:seal",
     max_body=BATCH_LIMIT,
-    responses={200: ndjson_described("What became of each request, in order: sealed, already or refused")},
+    responses={200: ndjson_described("What became of each, in order: sealed, already, or refused and on which line")},
     openapi_extensions={"requestBody": {"content": {NDJSON: {"schema": {"type": "string"}}}, "required": True}},
     summary="Seal up to 1,000 bills, a request of /api/snapshot a line, in one transaction",
 )
 def seal_batch(query: BatchQuery) -> Response:
     request.get_data()  # kept, so that the idempotency key can hash it once more
     sealer = replace(_sealer(), together=query.together == "1")
-    return _told(sealing.seal(session(), sealer, _few_lines(), _lines))
+    numbers: list[int] = []
+    return _told(sealing.seal(session(), sealer, _few_lines(numbers), partial(_lines, numbers)))
 
 
 @api.get(
@@ -84,7 +86,7 @@ def seal_batch(query: BatchQuery) -> Response:
     summary="A sealed bill",
 )
 def snapshot(path: InvoicePath) -> Response:
-    return json_answer(reading.snapshot(session(), _asked(path)))
+    return json_answer(reading.snapshot(session(), asked(path.invoice_number)))
 
 
 @api.get(
@@ -95,7 +97,7 @@ def snapshot(path: InvoicePath) -> Response:
     summary="The exact bytes that are sealed",
 )
 def body(path: InvoicePath) -> Response:
-    return Response(reading.body(session(), _asked(path)), mimetype="application/json")
+    return Response(reading.body(session(), asked(path.invoice_number)), mimetype="application/json")
 
 
 @api.get(
@@ -106,7 +108,7 @@ def body(path: InvoicePath) -> Response:
     summary="The sealed invoice as CSV",
 )
 def csv(path: InvoicePath) -> Response:
-    name, data = reading.csv(session(), _asked(path))
+    name, data = reading.csv(session(), asked(path.invoice_number))
     return _file(data, name, "text/csv; charset=utf-8")
 
 
@@ -118,13 +120,13 @@ def csv(path: InvoicePath) -> Response:
     summary="The proof that the bill is in the log",
 )
 def proof(path: InvoicePath, query: ProofQuery) -> Response:
-    text = reading.proof(session(), _asked(path), query.size)
+    text = reading.proof(session(), asked(path.invoice_number), query.size)
     return _file(text.encode(), f"{path.invoice_number}.tlog-proof", "text/plain; charset=utf-8")
 
 
 @api.get("/api/snapshot/<invoice_number>/line-items", scope="archive:read", client=True, responses={200: LineItems})
 def line_items(path: InvoicePath) -> Response:
-    found = reading.line_items(session(), _asked(path))
+    found = reading.line_items(session(), asked(path.invoice_number))
     return json_answer({"invoice_number": path.invoice_number, "line_items": found})
 
 
@@ -149,12 +151,12 @@ def sealed(query: SealedQuery) -> Response:
     return ndjson_answer(reading.sealed(session(), query.period, accounts, documents=query.bodies == "1"))
 
 
-def _asked(path: InvoicePath) -> str:
+def asked(invoice_number: str) -> str:
     """The invoice that is asked for; an invoice of another account is to a client one that does not exist."""
     own = own_account()
-    if own is not None and path.invoice_number.partition("-")[0] != own:
-        raise reading.no_invoice(path.invoice_number)
-    return path.invoice_number
+    if own is not None and invoice_number.partition("-")[0] != own:
+        raise reading.no_invoice(invoice_number)
+    return invoice_number
 
 
 def _settings() -> Any:
@@ -179,10 +181,12 @@ def _sealer() -> Sealer:
     )
 
 
-def _few_lines() -> Iterator[bytes]:
-    for count, (_, line) in enumerate(ndjson_lines(), 1):
-        if count > MOST_LINES:
+def _few_lines(numbers: list[int]) -> Iterator[bytes]:
+    """The documents; which lines they stood on is added to `numbers`."""
+    for number, line in ndjson_lines():
+        if len(numbers) == MOST_LINES:
             raise Problem("body_too_large", f"At most {MOST_LINES:,} lines are taken here.")
+        numbers.append(number)
         yield line
 
 
@@ -194,8 +198,9 @@ def _one_receipt(outcomes: list[Outcome]) -> Response:
     return json_answer(outcome.receipt.as_json(), 201 if outcome.fresh else 200)
 
 
-def _lines(outcomes: list[Outcome]) -> Response:
-    return ndjson_answer(orjson.dumps(outcome.as_json(), default=str) for outcome in outcomes)
+def _lines(numbers: list[int], outcomes: list[Outcome]) -> Response:
+    answers = (one.as_json() | ({"line": at} if one.problem else {}) for at, one in zip(numbers, outcomes, strict=True))
+    return ndjson_answer(orjson.dumps(answer, default=str) for answer in answers)
 
 
 def _file(data: bytes, name: str, kind: str) -> Response:

@@ -1,7 +1,9 @@
 """The page of one sealed document, and the script that checks it without us."""
 
 from flask import Response, current_app, render_template
+from hivematrix_common import auth
 
+from hivematrix_archive.routes.api import asked
 from hivematrix_archive.routes.job_pages import Answer
 from hivematrix_archive.routes.pages import pages
 from hivematrix_archive.services import invoice as use_case
@@ -14,9 +16,9 @@ from hivematrix_archive.services.search import KIND_WORDS
 def invoice(invoice_number: str) -> Answer:
     """The paper, read from the sealed bytes, and whether they hold, found out as the page is made."""
     outside = current_app.extensions["hivematrix_outside"]
-    return render_template(
-        "archive/invoice.html", kinds=KIND_WORDS, **use_case.document(session(), outside, invoice_number)
-    )
+    document = use_case.document(session(), outside, asked(invoice_number))
+    document["may_correct"] = document["can_be_corrected"] and "ledger:accept" in auth.caller().scopes
+    return render_template("archive/invoice.html", kinds=KIND_WORDS, **document)
 
 
 @pages.get("/verify_offline.py", scope="archive:read", client=True)

@@ -13,6 +13,11 @@ def log_page() -> Answer:
     if listing.wants_csv:
         return listing.csv()
     tip = overview.newest(session())
-    keys = log.keys(current_app.extensions["hivematrix_outside"]).splitlines() if tip else []
-    shown = {"tip": tip, "keys": keys, "verified": growth.verified(session())}
+    outside = current_app.extensions["hivematrix_outside"]
+    shown = {
+        "tip": tip,
+        "keys": log.keys(outside).splitlines() if tip else [],
+        "verified": growth.verified(session()),
+        "fault": log.fault(session(), outside),
+    }
     return render_template("archive/log.html", listing=listing, **shown)

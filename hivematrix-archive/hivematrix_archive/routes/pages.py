@@ -35,8 +35,9 @@ pages = Pages(__name__)
 @pages.get("/overview", scope="archive:read", client=True)
 def home() -> str | Response:
     """What is sealed, and by which checkpoint it is proved; a client sees its own documents."""
-    if own_account() is not None:
-        listing = overview.own_documents(session())
+    own = own_account()
+    if own is not None:
+        listing = overview.own_documents(session(), own)
         return listing.csv() if listing.wants_csv else render_template("archive/own_documents.html", listing=listing)
     return render_template("archive/home.html", words=WORDS, states=STATES, **overview.overview(session(), zone()))
 

@@ -6,19 +6,22 @@ from typing import Any
 
 import orjson
 from hivematrix_common import audit
+from hivematrix_common.config import Settings
 from hivematrix_common.database import AnySession
 from hivematrix_common.domain.canonical import digest
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import Problem
 from hivematrix_common.failpoints import failpoint
+from hivematrix_common.peers import PeerError
 from sqlalchemy import Connection
 
+from hivematrix_archive.clients import Ledger
 from hivematrix_archive.domain.erasure import FORMAT, Erased, erasure_document, read_erasure
 from hivematrix_archive.domain.seal import Leaf
 from hivematrix_archive.services import log
 from hivematrix_archive.services.acts import Act, seal_act
 from hivematrix_archive.services.reading import no_invoice
-from hivematrix_archive.store import corrections
 from hivematrix_archive.store import erasure as store
 from hivematrix_archive.store import sealing as sealing_store
 from hivematrix_archive.store.erasure import Place
@@ -29,12 +32,14 @@ _ERASURES = frozenset({FORMAT})
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was erased; `related` are the documents that correct it or that it corrects, which say the same names.
+    """What was erased; `related` are the month's other documents that still say its names.
 
     `entry` is None when it was erased before.
     """
 
     invoice: str
+    account: str
+    period: Period
     digest: str
     entry: int | None
     related: Sequence[str]
@@ -48,9 +53,10 @@ def erase(session: AnySession, outside: Outside, invoice: str, reason: str, who:
         if found is None:
             raise no_invoice(invoice)
         place = Place(found.log_index, found.billing_year, found.company_account_number)
-        related = _related(session, place.account, invoice, found.corrects)
+        period = Period(found.billing_year, found.billing_month)
+        related = [number for number in store.legible(session, place.account, period) if number != invoice]
         if not found.body:
-            return Done(invoice, found.body_sha256, None, related)
+            return Done(invoice, place.account, period, found.body_sha256, None, related)
         body = _sound_body(invoice, bytes(found.body), found.body_sha256)
         signer = log.signer_now(session, outside)
         tip, edge = log.sound_edge(session, outside, signer)
@@ -63,7 +69,16 @@ def erase(session: AnySession, outside: Outside, invoice: str, reason: str, who:
         session.commit()
         failpoint("erase-committed")
         outside.keep([note])
-        return Done(invoice, found.body_sha256, tip.size, related)
+        return Done(invoice, place.account, period, found.body_sha256, tip.size, related)
+
+
+def forget(settings: Settings, done: Done) -> PeerError | None:
+    """Have Ledger forget what it showed of the bill before it was sealed; the fault when it could not be asked."""
+    try:
+        Ledger(settings).forget(done.account, done.period)
+    except PeerError as fault:
+        return fault
+    return None
 
 
 def _sound_body(invoice: str, data: bytes, sealed: str) -> dict[str, Any]:
@@ -73,11 +88,6 @@ def _sound_body(invoice: str, data: bytes, sealed: str) -> dict[str, Any]:
         )
     body: dict[str, Any] = orjson.loads(data)
     return body
-
-
-def _related(session: AnySession, account: str, invoice: str, corrects: str | None) -> list[str]:
-    rows = corrections.correcting(session, account, [invoice])
-    return [*([corrects] if corrects else []), *(row.invoice_number for row in rows)]
 
 
 def _tell(session: AnySession, who: str, invoice: str, **details: audit.Detail) -> None:
@@ -96,11 +106,15 @@ class Erasures:
         for index, leaf, document in store.acts(connection):
             try:
                 if Leaf.parse(leaf, known=_ERASURES).body == digest(document):
-                    said = read_erasure(document)
-                    self._said[said.entry], self._entries[index] = said, said.entry
+                    self._hear(index, read_erasure(document))
             except DomainError:
                 continue  # another kind of entry, or one that is found bad itself
         self._met: set[int] = set()
+
+    def _hear(self, index: int, said: Erased) -> None:
+        """What was kept of a bill is said once: a later entry could tell other amounts."""
+        if said.entry < index and said.entry not in self._said:
+            self._said[said.entry], self._entries[index] = said, said.entry
 
     @property
     def count(self) -> int:
@@ -118,6 +132,6 @@ class Erasures:
         """The erasure entry `index` was carried out."""
         erased = self._entries.get(index)
         if erased is None:
-            raise DomainError("erasure", "its document does not say what was erased")
+            raise DomainError("erasure", "its document names no bill that was there to be erased")
         if erased not in self._met:
             raise DomainError("erasure", f"it says that entry {erased} was erased, which is not empty")

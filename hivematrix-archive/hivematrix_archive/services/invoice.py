@@ -1,5 +1,6 @@
 """One sealed document as people read it: its paper, whether it holds now, and what corrects it."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +17,8 @@ from hivematrix_archive.store.outside import Outside
 
 def document(session: AnySession, outside: Outside, number: str) -> dict[str, Any]:
     """The row; `bill`, read from the sealed bytes (null when they were erased); the checks made now; and the documents
-    of its company and month, with what they come to, and why those that correct others were made.
+    of its company and month, with what they come to, and why those that correct others were made. The invoice in force
+    `can_be_corrected` while none of them is erased.
     """
     row = store.snapshot(session, number)
     if row is None:
@@ -24,7 +26,7 @@ def document(session: AnySession, outside: Outside, number: str) -> dict[str, An
     checks = Checks(session, outside, row.log_index)
     made = checks.of(bytes(row.body))
     family = store.family(session, row)
-    correcting = log_store.bodies_of(session, [one.invoice_number for one in family if one.corrects])
+    bodies = log_store.bodies_of(session, [one.invoice_number for one in family])
     return {
         "row": row,
         "bill": _bill(orjson.loads(row.body)) if row.body else None,
@@ -34,9 +36,14 @@ def document(session: AnySession, outside: Outside, number: str) -> dict[str, An
         "first": checks.first,
         "checked_at": clock.now(),
         "family": family,
-        "reasons": {one: orjson.loads(body).get("reason") for one, body in correcting.items() if body},
+        "can_be_corrected": all(bodies.values()) and number == _in_force(family),
+        "reasons": {one: orjson.loads(body).get("reason") for one, body in bodies.items() if body},
         "balance": sum((one.total_amount for one in family), Decimal(0)),
     }
+
+
+def _in_force(family: Sequence[Any]) -> str:
+    return next((str(one.invoice_number) for one in reversed(family) if one.kind == "invoice"), "")
 
 
 def _bill(body: dict[str, Any]) -> dict[str, Any]:

@@ -104,23 +104,45 @@ def ensure_sound(session: AnySession, outside: Outside) -> None:
     A note cut short by a crash, and notes whose append a crash prevented, are completed from the database.
     """
     try:
-        kept, torn = outside.kept()
+        kept, torn, since = _compared(session, outside)
     except DomainError as error:
-        raise behind(f"{outside.checkpoint_file}: {error}") from None
-    missing = store.first_missing(session, kept)
-    if missing is not None:
-        size = Checkpoint.parse(Note.parse(kept[missing]).text).size
-        raise behind(f"The database lacks checkpoint {missing + 1} of {outside.checkpoint_file}, of size {size}.")
-    if torn and not store.begins_a_note(session, torn):
-        raise behind(f"The database lacks the last checkpoint of {outside.checkpoint_file}.")
-    since = store.notes_since(session, kept[-1] if kept else None)
-    if not kept and any(Checkpoint.parse(Note.parse(note).text).size for note in since[:2]):
-        raise behind(f"{outside.checkpoint_file} is missing; restore it from the backup set.")
+        raise behind(error.message) from None
     if torn:
         outside.rewrite(kept)
     if since:
         outside.keep(since)
     outside.sound = True
+
+
+def fault(session: AnySession, outside: Outside) -> str | None:
+    """Why this process, which has the key, seals nothing until somebody decides; None when nothing is lacking."""
+    try:
+        if outside.signer() and outside.last_kept() != store.newest_note(session):
+            _compared(session, outside)
+    except DomainError as error:
+        return error.message
+    return None
+
+
+def _compared(session: AnySession, outside: Outside) -> tuple[list[str], str, list[str]]:
+    """The file's notes, the beginning of one cut short, and what only the database holds; DomainError says what it
+    lacks.
+    """
+    file = outside.checkpoint_file
+    try:
+        kept, torn = outside.kept()
+    except DomainError as error:
+        raise DomainError("", f"{file}: {error}") from None
+    missing = store.first_missing(session, kept)
+    if missing is not None:
+        size = Checkpoint.parse(Note.parse(kept[missing]).text).size
+        raise DomainError("", f"The database lacks checkpoint {missing + 1} of {file}, of size {size}.")
+    if torn and not store.begins_a_note(session, torn):
+        raise DomainError("", f"The database lacks the last checkpoint of {file}.")
+    since = store.notes_since(session, kept[-1] if kept else None)
+    if not kept and any(Checkpoint.parse(Note.parse(note).text).size for note in since[:2]):
+        raise DomainError("", f"{file} is missing; restore it from the backup set.")
+    return kept, torn, since
 
 
 def sound_edge(session: AnySession, outside: Outside, signer: Signer) -> tuple[sealing.Tip, Edge]:

@@ -58,6 +58,6 @@ def newest(session: AnySession) -> Any:
     return held.newest_checkpoint(session)
 
 
-def own_documents(session: AnySession) -> Listing:
+def own_documents(session: AnySession, account: str) -> Listing:
     """A client's sealed documents."""
-    return OWN_DOCUMENTS.of_query(session, held.own_documents())
+    return OWN_DOCUMENTS.of_query(session, held.own_documents(account))

@@ -68,17 +68,23 @@ def _replay(ledger: Replays, number: str, body: bytes) -> Replayed:
     if not body:
         return Replayed(number, "erased")
     sealed = orjson.loads(body)
-    version = sealed["engine"]["version"]
+    version = sealed["engine"].get("version") if isinstance(sealed["engine"], dict) else None
+    if type(version) is not int:
+        return Replayed(number, "different", None, "it does not say which version of an engine made it")
     try:
-        made = ledger.replay(version, sealed["inputs"])
-        if canonical(made) == body:
-            return Replayed(number, "same", version)
+        return _compared(number, body, sealed, ledger.replay(version, sealed["inputs"]))
     except PeerError as error:
         if error.retryable:
             raise
         return Replayed(number, "different", version, error.detail)
     except DomainError as error:
         return Replayed(number, "different", version, f"ledger's answer is no document: {error}")
+
+
+def _compared(number: str, body: bytes, sealed: dict[str, Any], made: dict[str, Any]) -> Replayed:
+    version = sealed["engine"]["version"]
+    if canonical(made) == body:
+        return Replayed(number, "same", version)
     if "status" in made:
         return Replayed(number, "different", version, f"the engine makes no bill of it: {made.get('reason')}")
     told = [one | {"made": one.pop("sent")} for one in differences(sealed, made)]

@@ -12,9 +12,9 @@ from flask import Response
 from hivematrix_common import audit, clock, idempotency
 from hivematrix_common.database import AnySession
 from hivematrix_common.domain import merkle
-from hivematrix_common.domain.canonical import digest, parse_json
+from hivematrix_common.domain.canonical import NotJsonError, digest, parse_once_only
 from hivematrix_common.domain.errors import DomainError
-from hivematrix_common.errors import FieldError, Problem, from_domain
+from hivematrix_common.errors import FieldError, Problem, from_domain, refuse_json
 from hivematrix_common.failpoints import failpoint
 from hivematrix_common.metrics import stage
 
@@ -100,11 +100,11 @@ def seal(
 def _prepare(line: bytes, zone: ZoneInfo) -> Checked | Outcome:
     number = None
     try:
-        request = parse_json(line)
+        request = parse_once_only(line)
         number = _number_of(request)
         return check_request(request, clock.now(), zone)
-    except orjson.JSONDecodeError as error:
-        return Outcome(None, problem=Problem("bad_request", f"The line is not JSON: {error}."))
+    except NotJsonError as error:
+        return Outcome(None, problem=refuse_json("The line", error))
     except DomainError as error:
         code = error.code if isinstance(error, RefusedError) else "invalid"
         return Outcome(number, problem=from_domain(error, code))

@@ -115,12 +115,13 @@ def parts(text: str, word: str) -> list[str]:
 
 def overview(session: AnySession) -> dict[str, Any]:
     """All documents the caller may see: how many, of which months, of which plans, and what was verified of them."""
-    total, exact = store.Search(session, Filter(account_number=own_account())).count()
+    all_seen = Filter(account_number=own_account())
+    total, exact = store.Search(session, all_seen).count()
     return {
         "held": total,
         "held_exact": exact,
-        "span": store.span(session),
-        "plans": store.plans(session),
+        "span": store.span(session, all_seen),
+        "plans": store.plans(session, all_seen),
         "verified": None if own_account() else growth.verified(session),
     }
 

@@ -32,7 +32,7 @@ class SignedSizes:
         self.count = 0
         self._connection, self._keys = connection, list(keys)
         self._covered, self._seen = 0, -1
-        self._newest = 0
+        self._newest = self._last_id = 0
 
     def follow(self, edge: Edge, hashes: list[bytes]) -> list[Node]:
         """Let the log grow by `hashes`, looking at each signed size; the nodes that were completed. BadError."""
@@ -56,6 +56,10 @@ class SignedSizes:
 
     def _check(self, edge: Edge, row: Any) -> None:
         last = max(edge.size - 1, 0)
+        if row.id < self._last_id:  # whoever asks for the newest is given the one that was stored last
+            raise BadError(
+                self._covered, f"a checkpoint of size {self._covered} was put after that of size {edge.size}"
+            )
         try:
             keys = self._keys + _renamed(row.note, self._keys)
             found = open_checkpoint(row.note, keys, check_signature)
@@ -64,7 +68,7 @@ class SignedSizes:
             raise BadError(last, f"checkpoint of size {edge.size}: {error.message}") from None
         if (found.size, found.root) != (row.size, bytes(row.root)) or found.root != edge.root():
             raise BadError(last, f"the root signed at size {edge.size} is not the entries' root")
-        self._covered = edge.size
+        self._covered, self._last_id = edge.size, row.id
         self.count += 1
 
     def _check_order(self, note: str) -> None:

@@ -8,7 +8,7 @@ from hivematrix_common.domain.period import Period
 from sqlalchemy import Row, func, select
 
 from hivematrix_archive.domain.corrections import Document
-from hivematrix_archive.models import snapshots
+from hivematrix_archive.models import bodies, snapshots
 from hivematrix_archive.store.sealing import MONEY_COLUMNS
 
 _COLUMNS = ("invoice_number", "kind", "revision", "currency", "corrects", "body_sha256", *MONEY_COLUMNS.values())
@@ -17,7 +17,10 @@ _COLUMNS = ("invoice_number", "kind", "revision", "currency", "corrects", "body_
 def documents(session: AnySession, account: str, period: Period) -> list[Document]:
     """The month's documents in the order of their revisions."""
     table = snapshots.c
-    query = select(*(table[name] for name in _COLUMNS)).where(
+    same = (table.billing_year == bodies.c.billing_year) & (table.log_index == bodies.c.log_index)
+    erased = (func.length(bodies.c.body) == 0).label("erased")
+    query = select(*(table[name] for name in _COLUMNS), erased).outerjoin(bodies, same)
+    query = query.where(
         table.company_account_number == account,
         table.billing_year == period.year,
         table.billing_month == period.month,
@@ -50,4 +53,4 @@ def balances(session: AnySession, account: str) -> dict[str, Any]:
 def _document(row: Row[Any]) -> Document:
     totals = {kind: getattr(row, column) for kind, column in MONEY_COLUMNS.items()}
     number, kind, revision = row.invoice_number, row.kind, row.revision
-    return Document(number, kind, revision, row.currency, row.corrects, row.body_sha256, totals)
+    return Document(number, kind, revision, row.currency, row.corrects, row.body_sha256, totals, bool(row.erased))

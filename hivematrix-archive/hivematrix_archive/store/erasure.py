@@ -1,10 +1,12 @@
 """Emptying a sealed bill, which the owner alone can do: for the moment it takes, the triggers that refuse are off."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hivematrix_common.database import AnySession
-from sqlalchemy import Connection, Row, select, text
+from hivematrix_common.domain.period import Period
+from sqlalchemy import Connection, Row, func, select, text
 
 from hivematrix_archive.models import bodies, documents, entries, snapshots
 
@@ -18,6 +20,7 @@ _EMPTY = (
     ),
 )
 _FORGET = text("SELECT archive_search.refill(:account)")
+_SAME = (snapshots.c.billing_year == bodies.c.billing_year) & (snapshots.c.log_index == bodies.c.log_index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,21 @@ class Place:
 
 def sealed(session: AnySession, invoice: str) -> Row[Any] | None:
     """Place, digest, maker and body of a sealed bill."""
-    names = ("log_index", "billing_year", "company_account_number", "body_sha256", "created_by", "corrects")
-    same = (snapshots.c.billing_year == bodies.c.billing_year) & (snapshots.c.log_index == bodies.c.log_index)
-    query = select(*(snapshots.c[name] for name in names), bodies.c.body).join(bodies, same)
+    names = ("log_index", "billing_year", "billing_month", "company_account_number", "body_sha256", "created_by")
+    query = select(*(snapshots.c[name] for name in names), bodies.c.body).join(bodies, _SAME)
     return session.execute(query.where(snapshots.c.invoice_number == invoice)).one_or_none()
+
+
+def legible(session: AnySession, account: str, period: Period) -> Sequence[str]:
+    """The month's documents that are not erased."""
+    query = select(snapshots.c.invoice_number).join(bodies, _SAME)
+    query = query.where(
+        snapshots.c.company_account_number == account,
+        snapshots.c.billing_year == period.year,
+        snapshots.c.billing_month == period.month,
+        func.length(bodies.c.body) > 0,
+    )
+    return session.scalars(query.order_by(snapshots.c.id)).all()
 
 
 def acts(connection: Connection) -> list[tuple[int, bytes, bytes]]:

@@ -36,6 +36,7 @@ _LATEST_ALL = text(f"""
     SELECT r.account_number, r.happened, coalesce(r.reason, '') AS why, r.invoice_number,
         trim_scale(r.total) AS total, s.currency, r.recorded_at
     FROM ({_LATEST}) r LEFT JOIN billing_snapshots s ON s.invoice_number = r.invoice_number
+    ORDER BY r.account_number
 """)  # noqa: S608 - our own text
 Session = AnySession | Connection
 

@@ -38,12 +38,12 @@ def months(session: AnySession, since: Period) -> Sequence[Row[Any]]:
     return session.execute(query).all()
 
 
-def own_documents() -> Select[Any]:
-    """The sealed documents of the client who asks."""
+def own_documents(account: str) -> Select[Any]:
+    """The sealed documents of the client who asks, whose account it is."""
     month = func.lpad(cast(snapshots.c.billing_month, Text), 2, "0")
     period = (cast(snapshots.c.billing_year, Text) + "-" + month).label("period")
     names = ("invoice_number", "kind", "currency", "archived_at", "log_index")
     total = func.trim_scale(snapshots.c.total_amount, type_=snapshots.c.total_amount.type).label("total")
     return select(*(snapshots.c[name] for name in names), period, total).where(
-        only_own(snapshots.c.company_account_number)
+        snapshots.c.company_account_number == account, only_own(snapshots.c.company_account_number)
     )

@@ -9,6 +9,8 @@ from sqlalchemy import ColumnElement, Row, and_, null, select, tuple_
 from hivematrix_archive.models import bodies, checkpoints, line_items, snapshots
 
 _HOUSES = {"created_by", "notes"}
+_SAME = and_(snapshots.c.billing_year == bodies.c.billing_year, snapshots.c.log_index == bodies.c.log_index)
+_BODY = select(bodies.c.body).join(snapshots, _SAME)
 _COMPANY_COLUMNS = (
     *("id", "company_name", "invoice_number", "billing_year", "billing_month", "invoice_date", "archived_at"),
     *("currency", "kind", "corrects", "total_amount", "billing_plan", "contract_term"),
@@ -29,7 +31,7 @@ def snapshot(session: AnySession, invoice: str) -> Row[Any] | None:
     )
     query = (
         select(*map(_column, snapshots.c.keys()), bodies.c.body, note.label("checkpoint"))
-        .join(bodies, _same())
+        .join(bodies, _SAME)
         .where(_invoice(invoice))
     )
     return session.execute(query).one_or_none()
@@ -53,9 +55,7 @@ def log_index(session: AnySession, invoice: str) -> int | None:
 
 
 def body(session: AnySession, invoice: str) -> bytes | None:
-    found = session.execute(
-        select(bodies.c.body).join(snapshots, _same()).where(_invoice(invoice))
-    ).scalar_one_or_none()
+    found = session.execute(_BODY.where(_invoice(invoice))).scalar_one_or_none()
     return None if found is None else bytes(found)
 
 
@@ -68,7 +68,7 @@ def csv(session: AnySession, invoice: str) -> Row[Any] | None:
         *(bodies.c.csv, snapshots.c.company_name, snapshots.c.company_account_number),
         *(snapshots.c.billing_year, snapshots.c.billing_month),
     )
-    return session.execute(select(*columns).join(snapshots, _same()).where(_invoice(invoice))).one_or_none()
+    return session.execute(select(*columns).join(snapshots, _SAME).where(_invoice(invoice))).one_or_none()
 
 
 def lines(session: AnySession, invoice: str) -> Sequence[Row[Any]]:
@@ -102,7 +102,7 @@ def sealed(
     names = ("company_account_number", "invoice_number", "kind", "revision", "body_sha256", "log_index", "archived_at")
     query = select(*(snapshots.c[name] for name in names), covering.label("checkpoint"))
     if documents:
-        query = query.add_columns(bodies.c.body).join(bodies, _same())
+        query = query.add_columns(bodies.c.body).join(bodies, _SAME)
     query = query.where(snapshots.c.billing_year == year, snapshots.c.billing_month == month)
     if accounts:
         query = query.where(snapshots.c.company_account_number.in_(accounts))
@@ -115,7 +115,3 @@ def _column(name: str) -> ColumnElement[Any]:
 
 def _invoice(invoice: str) -> ColumnElement[bool]:
     return (snapshots.c.invoice_number == invoice) & only_own(snapshots.c.company_account_number)
-
-
-def _same() -> ColumnElement[bool]:
-    return and_(snapshots.c.billing_year == bodies.c.billing_year, snapshots.c.log_index == bodies.c.log_index)

@@ -13,21 +13,33 @@ import orjson
 from hivematrix_common.domain.errors import DomainError
 
 LIMIT = 2**53
+_TOO_DEEP = "its lists and objects stand in each other too deeply"
 
 
-def canonical(value: Any) -> bytes:
-    """The RFC 8785 bytes of `value`; DomainError names the first member that has none."""
+class NotJsonError(DomainError):
+    """What JSON has no place for; `field` is the member that holds it, empty where none can be told."""
+
+
+def canonical(value: Any, path: str = "$") -> bytes:
+    """The RFC 8785 bytes of `value`; DomainError names the first member that has none, from `path` on."""
     if not _is_plain(value):
-        check_plain(value)
+        check_plain(value, path)
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER)
     except TypeError:
-        check_plain(value)
-        raise
+        check_plain(value, path)
+        raise DomainError(path, _TOO_DEEP) from None
 
 
 def check_plain(value: Any, path: str = "$") -> None:
     """Refuse floats, integers of 2^53 and more, keys that are not ASCII text, and lone surrogates."""
+    try:
+        _check(value, path)
+    except RecursionError:
+        raise DomainError(path, _TOO_DEEP) from None
+
+
+def _check(value: Any, path: str) -> None:
     kind = type(value)
     if kind is str:
         if not value.isascii():
@@ -36,7 +48,7 @@ def check_plain(value: Any, path: str = "$") -> None:
         _check_members(value, path)
     elif kind is list:
         for index, member in enumerate(value):
-            check_plain(member, f"{path}[{index}]")
+            _check(member, f"{path}[{index}]")
     elif kind is int:
         if not -LIMIT < value < LIMIT:
             raise DomainError(path, f"integers stay below 2^53, got {value}")
@@ -59,14 +71,40 @@ def parse_json(data: bytes) -> Any:
         raise
 
 
-def parse_strict(data: bytes) -> Any:
+def parse_strict(data: bytes, path: str = "$") -> Any:
     """JSON with no duplicate keys, no floats, no NaN and no integers of 2^53 and more; DomainError says which."""
     try:
-        value = json.loads(data, object_pairs_hook=unique_members, parse_float=_no_float, parse_constant=_no_float)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DomainError("$", f"expected JSON: {error}") from None
-    check_plain(value)
+        value = json.loads(data, object_pairs_hook=unique_members)
+    except DomainError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise DomainError(path, f"expected JSON: {error}") from None
+    check_plain(value, path)
     return value
+
+
+def parse_once_only(data: bytes) -> Any:
+    """orjson.loads, and no key stands twice: DomainError names the one that does, NotJsonError what is no JSON.
+
+    What is spelled as orjson spells it has none; only the rest is read a second time.
+    """
+    try:
+        value = parse_json(data)
+    except orjson.JSONDecodeError as error:
+        raise not_json(data, error) from None
+    if not _is_spelled(value, data.strip()):
+        parse_strict(data, "")
+    return value
+
+
+def not_json(data: bytes, refused: orjson.JSONDecodeError) -> NotJsonError:
+    """Why orjson refused `data`; a laxer reader finds the member that holds NaN, 1e400 or half a character."""
+    try:
+        parse_strict(data, "")
+    except DomainError as error:
+        if error.field:
+            return NotJsonError(error.field, error.message)
+    return NotJsonError("", str(refused))
 
 
 def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -77,8 +115,11 @@ def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _no_float(text: str) -> Any:
-    raise DomainError("$", f"numbers are integers or text, got {text}")
+def _is_spelled(value: Any, data: bytes) -> bool:
+    try:
+        return orjson.dumps(value) == data
+    except TypeError:  # too deep
+        return False
 
 
 def _check_members(value: dict[Any, Any], path: str) -> None:
@@ -86,7 +127,7 @@ def _check_members(value: dict[Any, Any], path: str) -> None:
         if type(key) is not str or not key.isascii():
             raise DomainError(path, f"keys are ASCII text, got {key!r}")
         if type(member) is not str or not member.isascii():
-            check_plain(member, f"{path}.{key}")
+            _check(member, f"{path}.{key}" if path else key)
 
 
 def _is_plain(value: Any) -> bool:

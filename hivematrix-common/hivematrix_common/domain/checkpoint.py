@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.domain.merkle import HASH_BYTES
 from hivematrix_common.domain.note import Check, Note, VerifierKey, decode, encode, open_note
 
-HASH_BYTES = 32
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _ORIGIN = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~-]+)*")
 

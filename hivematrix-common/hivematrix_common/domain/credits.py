@@ -1,13 +1,13 @@
-"""How far an invoice may be credited: what is left of it stays between nothing and what was billed."""
+"""How far an invoice may be credited: each credit leaves between nothing and what was left before it."""
 
 from collections.abc import Mapping
 from decimal import Decimal
 
 
-def exceeded(billed: Mapping[str, Decimal], credited: Mapping[str, Decimal]) -> list[str]:
-    """Those of the totals that all credits together (with their signs) take too far, in the order of `billed`."""
-    return [name for name, amount in billed.items() if not _is_between(amount + credited[name], amount)]
+def exceeded(left: Mapping[str, Decimal], credit: Mapping[str, Decimal]) -> list[str]:
+    """Those of the totals that a credit (with its sign) takes beyond nothing, or raises, in the order of `left`."""
+    return [name for name, amount in left.items() if not _is_between(amount + credit[name], amount)]
 
 
-def _is_between(left: Decimal, billed: Decimal) -> bool:
-    return min(billed, Decimal(0)) <= left <= max(billed, Decimal(0))
+def _is_between(after: Decimal, before: Decimal) -> bool:
+    return min(before, Decimal(0)) <= after <= max(before, Decimal(0))

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 
 EMPTY_ROOT = hashlib.sha256().digest()
+HASH_BYTES = len(EMPTY_ROOT)
 
 Nodes = Callable[[int, int], bytes]
 """(height, index) -> the hash of the complete subtree over leaves [index * 2^height, (index + 1) * 2^height)."""
@@ -49,7 +50,7 @@ def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:
 
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:
     """Whether the leaf hash stands at `index` in the tree of `size` with `root` (RFC 9162 §2.1.3.2)."""
-    if not 0 <= index < size:
+    if not 0 <= index < size or len(leaf) != HASH_BYTES:
         return False
     place, last, found = index, size - 1, leaf
     for sibling in path:

@@ -5,7 +5,6 @@ import orjson
 from hivematrix_common import cli
 
 from hivematrix_helm.app import create_app
-from hivematrix_helm.clients import ArchiveLog
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.services import witness
 
@@ -44,6 +43,6 @@ def restart(reason: str, home: str | None) -> int:
     """
     settings = cli.load_settings(HelmSettings, home)
     with create_app(settings).app_context():
-        witness.restart(ArchiveLog(settings), reason)
+        witness.restart(witness.log_of(settings), reason)
     cli.say("the log is watched anew; see: hivematrix-helm witness show")
     return cli.DONE

@@ -12,20 +12,36 @@ from hivematrix_common.health import prober
 from hivematrix_common.logs import start_trace
 from sqlalchemy.exc import SQLAlchemyError
 
-from hivematrix_helm.clients import ArchiveLog
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.services import audit, timer, witness
 
 COLLECT_SECONDS, WITNESS_SECONDS = 5, 10
 # What was due while the machine was off is made up for once the services have come up.
 FIRST_RUN = timedelta(minutes=1)
+# How soon a wrong clock that was set right is noticed, and what counts as a leap of it.
+LOOK_SECONDS, LEAP = 30.0, timedelta(hours=2)
 _log = logging.getLogger("hivematrix.helm")
+
+
+class SteadyScheduler(BackgroundScheduler):  # type: ignore[misc]  # the library has no types
+    """Its jobs do not wait for the time a clock showed before it was set back, nor count each run it leapt over."""
+
+    def _process_jobs(self) -> float:
+        now = datetime.now(UTC)
+        for job in self.get_jobs():
+            following = job.trigger.get_next_fire_time(now, now)
+            if job.next_run_time < now - LEAP:
+                job.modify(next_run_time=now)
+            elif following and job.next_run_time > following:
+                job.modify(next_run_time=following)
+        wait = super()._process_jobs()
+        return LOOK_SECONDS if wait is None else min(wait, LOOK_SECONDS)
 
 
 def start(app: Flask, settings: HelmSettings) -> BackgroundScheduler:
     """Begin; the first collection and the first look at the log are made at once. It ends with the process."""
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run
-    scheduler = BackgroundScheduler(
+    scheduler = SteadyScheduler(
         timezone=UTC,
         executors={name: ThreadPoolExecutor(1) for name in ("default", "witness", "timer")},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -55,7 +71,7 @@ def _collecting(app: Flask, settings: HelmSettings) -> Callable[[], None]:
 
 
 def _looking(app: Flask, settings: HelmSettings) -> Callable[[], None]:
-    log, gauges, draining = ArchiveLog(settings), witness.Gauges(metrics.of(app)), prober(app).draining
+    log, gauges, draining = witness.log_of(settings), witness.Gauges(metrics.of(app)), prober(app).draining
     directory, faults = settings.witness.path, set[str]()
 
     def look() -> None:

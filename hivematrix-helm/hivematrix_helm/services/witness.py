@@ -21,7 +21,8 @@ from hivematrix_common.errors import Problem
 from hivematrix_common.signatures import check_signature
 from prometheus_client import Gauge
 
-from hivematrix_helm.clients import Log
+from hivematrix_helm.clients import ArchiveLog, Log
+from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain import witness as domain
 from hivematrix_helm.domain.witness import ALERTS, SILENT, FindingError, Held, State
 from hivematrix_helm.services import audited
@@ -32,6 +33,11 @@ FILE = "checkpoints"
 FIRST, UNSIGNED = "first look", "the empty log was named anew"
 SHOWN = 20
 _log = logging.getLogger("hivematrix.helm")
+
+
+def log_of(settings: HelmSettings) -> Log:
+    """The log to watch: that of the configured archive."""
+    return ArchiveLog(settings)
 
 
 def look(log: Log, directory: Path | None, goes_on: Callable[[], bool] = lambda: True) -> None:

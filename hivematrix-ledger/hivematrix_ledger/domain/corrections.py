@@ -117,15 +117,17 @@ def correction(standing: Standing, order: Order, later: int = 1) -> Document:
 
 
 def check_credit(standing: Standing, note: Document) -> None:
-    """ExceededError when the credit notes together exceed the invoice: a kind of charge, its tax, or its total."""
-    after = standing.with_credit(note)
-    credited = dict.fromkeys(standing.invoice["totals"], Decimal(0))
-    for at, amount in after.credited.items():
-        credited[standing.lines[at]["kind"]] += amount
-        credited["total"] += amount
-    billed = {kind: Decimal(amount) for kind, amount in standing.invoice["totals"].items()}
-    if kinds := exceeded(billed, credited):
-        number, told = standing.invoice["invoice_number"], ", ".join(_sums(kind, billed, credited) for kind in kinds)
+    """ExceededError when a credit note takes more than is left of a kind of charge, of tax or of the total, or raises
+    one of them.
+    """
+    left = {kind: Decimal(amount) for kind, amount in standing.invoice["totals"].items()}
+    for at, amount in standing.credited.items():
+        left[standing.lines[at]["kind"]] += amount
+        left["total"] += amount
+    credit = {kind: Decimal(amount) for kind, amount in note["totals"].items()}
+    if kinds := exceeded(left, credit):
+        number = standing.invoice["invoice_number"]
+        told = ", ".join(f"{kind} {left[kind]:f} left, credited {-credit[kind]:f}" for kind in kinds)
         raise ExceededError(
             "lines", f"credits would exceed {number} ({told}); add the lines that offset these, or replace"
         )
@@ -142,8 +144,17 @@ def is_same(order: Order, made: Sequence[Document]) -> bool:
     return len(made) == 1 and _places(credit["original"]["lines"], order.lines) == set(credit["lines"])
 
 
-def _sums(kind: str, billed: dict[str, Decimal], credited: dict[str, Decimal]) -> str:
-    return f"{kind} {billed[kind]:f}, credited {-credited[kind]:f}"
+def says_the_same(standing: Standing, replacement: Document) -> bool:
+    """Whether the invoice in force replaced another for the same reason, out of the same facts, and nothing is credited
+    of it: then a replacement asked for again is made already.
+    """
+    if replacement["kind"] != "invoice" or standing.credited or not standing.invoice["corrects"]:
+        return False
+    mine, other = standing.invoice["inputs"], replacement["inputs"]
+    names = {"invoice_number": None, "corrects": None}
+    return bool(
+        mine | {"correction": mine["correction"] | names} == other | {"correction": other["correction"] | names}
+    )
 
 
 def _chosen(standing: Standing, lines: tuple[int, ...] | None) -> list[int]:

@@ -21,7 +21,8 @@ from hivematrix_ledger.services.bills import Shown
 from hivematrix_ledger.services.corrections import Corrected
 from hivematrix_ledger.services.imports import import_files
 
-REPLAY_LIMIT = 4 * 1024 * 1024
+# As large as a bill that the archive takes.
+REPLAY_LIMIT = 8 * 1024 * 1024
 _BILLS = "A company a line: its bill, or account_number, status and reason; X-Next-Cursor leads on"
 _RESULTS = "A company a line: account_number, status sealed | already | skipped | failed, and what belongs to it"
 api = Api("ledger", __name__)
@@ -129,9 +130,20 @@ def accept_bills(body: schemas.AcceptPage) -> Response:
 def correct(path: BillPath, body: schemas.CorrectBody) -> Response:
     lines = None if body.lines is None else tuple(body.lines)
     order = Order(body.mode, body.reason, lines)
-    audit.about(f"{path.account_number} {path.period}", mode=body.mode, reason=body.reason)
+    audit.about(f"{path.account_number} {path.period}", mode=body.mode)
     asked = corrections.Asked(path.account_number, path.period, order, auth.caller().name)
     return corrections.correct(_ledger(), asked, _corrected)
+
+
+@api.post(
+    "/api/bills/<account_number>/<period>/forget",
+    scope="ledger:accept",
+    responses={200: schemas.Forgotten},
+    summary="Drop the previews of a bill; the archive asks for it when a sealed bill is erased",
+)
+def forget(path: BillPath) -> Response:
+    audit.about(f"{path.account_number} {path.period}")
+    return json_answer({"previews": bills.forget(path.account_number, path.period)})
 
 
 @api.post(

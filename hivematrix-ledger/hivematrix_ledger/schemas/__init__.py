@@ -55,7 +55,7 @@ class CorrectBody(Model):
     reason: Annotated[str, Field(min_length=1, max_length=2000, pattern=NO_NUL)] = Field(
         description="stands on the documents, which the customer sees"
     )
-    lines: list[Annotated[int, Field(ge=0)]] | None = Field(
+    lines: list[Annotated[int, Field(ge=0, strict=True)]] | None = Field(
         None,
         min_length=1,
         max_length=100_000,
@@ -76,7 +76,6 @@ class CorrectionDocument(Model):
     kind: Literal["invoice", "credit_note"]
     corrects: dict[str, str]
     currency: str
-    reason: str
     total: str
     body: Digest
     log_index: int
@@ -90,6 +89,10 @@ class Corrected(Model):
     corrects: str
     invoice_number: str = Field(description="of the last document that was sealed")
     documents: list[CorrectionDocument]
+
+
+class Forgotten(Model):
+    previews: int = Field(description="how many there were")
 
 
 class CheckArchived(Model):

@@ -30,7 +30,6 @@ from hivematrix_ledger.services.leaking import Report
 from hivematrix_ledger.store import acceptances, previews
 
 KEYS = "idempotency_keys"
-BAD_REQUEST = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,8 @@ def accept(
             return keyed
         results = _Page(ledger, session, asked, accounts).accept()
         answer = respond(results)
-        if answer.status_code < BAD_REQUEST:  # a refusal may pass, so the same key may ask again
+        # A failure may pass, so the same key may ask again; and what differs from a preview names people.
+        if all(result.status != "failed" for result in results):
             idempotency.store(session, keyed, answer)
         failpoint("accept-answer-stored")
         session.commit()
@@ -148,7 +148,7 @@ class _Page:
         found = list(mine.values())
         for period in sorted({period for _, period in left} - {self.period}):
             found += self._sealed_of(period, [account for account, of in left if of == period]).values()
-        settling.settle(self.session, found, self.asked.by, self.asked.notes)
+        settling.settle(self.session, found, self.asked.by)
         acceptances.forget_sent(self.session, left)
         self.session.commit()
         failpoint("accept-settled")
@@ -217,7 +217,7 @@ class _Page:
         finally:
             failpoint("accept-sealed")
             with stage("record"):
-                settling.accept(self.session, sealed, self.asked.by, self.asked.notes)
+                settling.accept(self.session, sealed, self.asked.by)
                 acceptances.forget_sent(self.session, [(account, self.period) for account in self.results])
             failpoint("accept-recorded")
         differing = self.rest
@@ -240,7 +240,7 @@ class _Page:
     def _take_differing(self, accounts: list[str]) -> None:
         """Others sealed these with other content meanwhile; theirs is what is accepted."""
         found = self._sealed_of(self.period, accounts)
-        settling.settle(self.session, found.values(), self.asked.by, self.asked.notes)
+        settling.settle(self.session, found.values(), self.asked.by)
         acceptances.forget_sent(self.session, [(account, self.period) for account in found])
         for account, month in found.items():
             self._take(account, month.invoice)

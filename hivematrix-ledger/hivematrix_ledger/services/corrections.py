@@ -94,12 +94,16 @@ def _correct(session: Session, ledger: Ledger, asked: Asked) -> Corrected:
     if unknown and domain.is_same(asked.order, [one.body for one in unknown]):
         return Corrected(unknown[0].body["corrects"]["invoice_number"], unknown, fresh=False)
     standing = settling.standing_of(month)[-1]
+    if repeated := _credited_before(month, standing, asked.order):
+        return Corrected(standing.corrects["invoice_number"], repeated, fresh=False)
     made = _documents(session, ledger, asked, standing)
+    if domain.says_the_same(standing, made[-1].body):
+        return Corrected(*_replaced_before(month, standing), fresh=False)
     sealed = _seal(session, ledger, asked, made)
     settling.settle(session, [SealedMonth([*month.documents, *sealed])], asked.by)
     acceptances.forget_sent(session, [(asked.account, str(asked.period))])
     failpoint("correct-recorded")
-    return Corrected(standing.invoice["invoice_number"], sealed)
+    return Corrected(standing.corrects["invoice_number"], sealed)
 
 
 def _sealed_month(ledger: Ledger, asked: Asked) -> SealedMonth:
@@ -110,6 +114,20 @@ def _sealed_month(ledger: Ledger, asked: Asked) -> SealedMonth:
         numbers = ", ".join(one.number for one in month.documents if not one.body)
         raise Problem("gone", f"{numbers} was erased: the month can no longer be corrected.")
     return month
+
+
+def _credited_before(month: SealedMonth, standing: Standing, order: Order) -> list[Sealed]:
+    """The credit note that is asked for again, whoever recorded it: another one could only be refused."""
+    notes = [one for one in month.documents if one.body["corrects"] == standing.corrects]
+    return [one for one in notes if domain.is_same(order, [one.body])]
+
+
+def _replaced_before(month: SealedMonth, standing: Standing) -> tuple[str, list[Sealed]]:
+    """What the invoice in force replaces, and the documents that were sealed with it."""
+    corrects = standing.invoice["corrects"]
+    sealed = [one for one in month.documents if one.body["corrects"] == corrects]
+    together = [one for one in sealed if one.body["inputs"]["correction"]["mode"] == "replace"]
+    return corrects["invoice_number"], together
 
 
 def _documents(session: Session, ledger: Ledger, asked: Asked, standing: Standing) -> list[Bill]:
@@ -163,6 +181,6 @@ def _seal(session: Session, ledger: Ledger, asked: Asked, made: Sequence[Bill]) 
 
 
 def _told(sealed: Sealed) -> dict[str, Any]:
-    body = {name: sealed.body[name] for name in ("invoice_number", "kind", "corrects", "currency", "reason")}
+    body = {name: sealed.body[name] for name in ("invoice_number", "kind", "corrects", "currency")}
     receipt = {name: sealed.receipt[name] for name in ("body", "log_index", "sealed_at", "checkpoint")}
     return body | {"total": sealed.body["totals"]["total"]} | receipt

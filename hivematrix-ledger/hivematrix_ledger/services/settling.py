@@ -16,13 +16,13 @@ from hivematrix_ledger.store import acceptances, corrections
 _log = logging.getLogger("hivematrix.ledger")
 
 
-def accept(session: AnySession, sealed: Sequence[tuple[Settled, Document]], by: str, notes: str | None) -> None:
+def accept(session: AnySession, sealed: Sequence[tuple[Settled, Document]], by: str) -> None:
     """Insert acceptances: what is kept of each invoice, with its receipt."""
     if sealed:
-        _alarm(acceptances.record(session, sealed, by=by, notes=notes, at=clock.now()))
+        _alarm(acceptances.record(session, sealed, by=by, at=clock.now()))
 
 
-def settle(session: AnySession, months: Iterable[SealedMonth], by: str, notes: str | None = None) -> list[Sealed]:
+def settle(session: AnySession, months: Iterable[SealedMonth], by: str) -> list[Sealed]:
     """Bring Ledger to what is sealed; returns the corrections that it did not know.
 
     Of a month with an erased document nothing is recorded: nobody can tell any more what it holds.
@@ -30,7 +30,7 @@ def settle(session: AnySession, months: Iterable[SealedMonth], by: str, notes: s
     whole = [month for month in months if month.is_whole]
     firsts = [(Settled.of(month.documents[0].body), month.documents[0].receipt) for month in whole]
     known = _accepted(session, [settled for settled, _ in firsts])
-    accept(session, [one for one in firsts if (one[0].account_number, one[0].period) not in known], by, notes)
+    accept(session, [one for one in firsts if (one[0].account_number, one[0].period) not in known], by)
     corrected = [month for month in whole if len(month.documents) > 1]
     return [one for month in corrected for one in _correct(session, month, by)]
 
@@ -79,7 +79,7 @@ def _correct(session: AnySession, month: SealedMonth, by: str) -> list[Sealed]:
 def _row(sealed: Sealed, before: Standing, after: Standing) -> Document:
     body, receipt, settled = sealed.body, sealed.receipt, after.settled()
     return {
-        **{name: body[name] for name in ("account_number", "period", "kind", "invoice_number", "reason", "currency")},
+        **{name: body[name] for name in ("account_number", "period", "kind", "invoice_number", "currency")},
         **{name: receipt[name] for name in ("log_index", "sealed_at", "checkpoint")},
         **{name: getattr(settled, name) for name in ("prepaid_monthly", "prepaid_taken", "prepaid_pool")},
         "revision": after.revision,

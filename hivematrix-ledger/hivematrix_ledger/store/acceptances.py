@@ -49,8 +49,8 @@ _COLUMNS = (
 )
 _NAMES = ", ".join(name for name, _ in _COLUMNS)
 _RECORD = text(
-    f"INSERT INTO acceptances ({_NAMES}, accepted_by, notes, accepted_at)"  # noqa: S608 - our own names
-    f" SELECT {_NAMES}, :accepted_by, :notes, :accepted_at"
+    f"INSERT INTO acceptances ({_NAMES}, accepted_by, accepted_at)"  # noqa: S608 - our own names
+    f" SELECT {_NAMES}, :accepted_by, :accepted_at"
     f" FROM json_to_recordset(:bills) AS b ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS)})"
 )
 _RECORD_ENTRIES = text(
@@ -85,14 +85,12 @@ def forget_sent(session: AnySession, bills: Iterable[tuple[str, str]]) -> None:
     session.execute(_FORGET_SENT, {"bills": _json(rows)})
 
 
-def record(
-    session: AnySession, bills: Sequence[tuple[Settled, Document]], *, by: str, notes: str | None, at: datetime
-) -> int:
+def record(session: AnySession, bills: Sequence[tuple[Settled, Document]], *, by: str, at: datetime) -> int:
     """Insert acceptances (what is kept of a bill, with its receipt) and their entries; returns how many of those
     entries another bill holds already.
     """
     rows = _json([bill.as_row(receipt) for bill, receipt in bills])
-    session.execute(_RECORD, {"bills": rows, "accepted_by": by, "notes": notes, "accepted_at": at})
+    session.execute(_RECORD, {"bills": rows, "accepted_by": by, "accepted_at": at})
     return hold(session, [bill for bill, _ in bills])
 
 

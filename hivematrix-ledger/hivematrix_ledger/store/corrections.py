@@ -19,7 +19,6 @@ _COLUMNS = (
     ("kind", "text"),
     ("invoice_number", "text"),
     ("corrects", "text"),
-    ("reason", "text"),
     ("body_sha256", "text"),
     ("currency", "text"),
     ("total", "numeric"),

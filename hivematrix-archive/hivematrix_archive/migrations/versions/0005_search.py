@@ -75,8 +75,9 @@ LANGUAGE sql STABLE AS $$
     FROM placed p GROUP BY p.account, p.what, p.name, p.run
 $$;
 
+-- Right after a first month the tables' statistics still say that they are empty; no plan is made of that.
 CREATE FUNCTION archive_search.fill(most integer) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     ids bigint[];
     last bigint;

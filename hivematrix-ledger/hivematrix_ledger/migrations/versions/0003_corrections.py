@@ -13,7 +13,6 @@ CREATE TABLE corrections (
     kind text NOT NULL CHECK (kind IN ('invoice', 'credit_note')),
     invoice_number key_text NOT NULL UNIQUE,
     corrects key_text NOT NULL,
-    reason text NOT NULL,
     body_sha256 digest_text NOT NULL,
     currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     total exact_decimal NOT NULL,
@@ -73,13 +72,17 @@ CREATE POLICY own_company ON corrections FOR SELECT TO ledger_client
     USING (account_number = current_setting('hivematrix.account_number', true));
 """
 
+# What was said about a bill, or why it was corrected, stands in the archive alone: erased there, it is gone.
+NOTES = "ALTER TABLE acceptances DROP COLUMN notes"
+
 
 def upgrade() -> None:
-    for statements in (TABLE, RELEASE, VIEW, RIGHTS):
+    for statements in (TABLE, RELEASE, VIEW, RIGHTS, NOTES):
         op.execute(statements)
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE acceptances ADD COLUMN notes text")
     op.execute("DROP VIEW bills")
     op.execute("DROP TABLE corrections")
     op.execute("DROP FUNCTION release_entries")
