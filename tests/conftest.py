@@ -50,6 +50,16 @@ OPERATOR = ("ledger:read", "ledger:accept", "archive:read", "archive:seal", "hel
 READ_ALL = ("codex:read", "ledger:read", "archive:read", "helm:read")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """What the services of a failed test's mesh said on stderr stands beside the failure."""
+    report: Any = yield
+    if report.failed:
+        for mesh in {id(it): it for it in getattr(item, "funcargs", {}).values() if isinstance(it, Mesh)}.values():
+            report.sections += [(f"stderr of {log.stem}", words) for log, words in mesh.last_words() if words]
+    return report
+
+
 @dataclass
 class Mesh:
     """A running mesh and its commands. `strike` names a failpoint for the services, once. `links` are the proxies
@@ -142,6 +152,13 @@ class Mesh:
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
+
+    def last_words(self, lines: int = 40) -> Iterator[tuple[Path, str]]:
+        """What is no JSON in the services' logs, by log."""
+        for log in sorted((self.home / "logs").glob("*.log")):
+            said = [line for line in log.read_text(errors="replace").splitlines() if not line.startswith("{")]
+            if log.stem != "postgres":
+                yield log, "\n".join(said[-lines:])
 
     def strike(self, failpoint: str) -> None:
         (self.home / "strike").write_text(failpoint)

@@ -4,11 +4,12 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
 from hivematrix_archive.domain.jobs import Happened, Kind, Status
-from hivematrix_archive.services import background, engine, jobs, schedule, session
+from hivematrix_archive.services import background, engine, indexing, jobs, schedule, session
 from hivematrix_archive.services.jobs import LockedError
 from hivematrix_archive.store import jobs as store
 from hivematrix_common.config import ConfigError
@@ -327,6 +328,21 @@ def test_the_background_waits_while_another_run_holds_the_lock(archive, peers):
     with jobs.sole_run(engine()):
         background.Background(archive.app).look()
     assert row().status == "queued"
+
+
+def test_with_every_connection_in_use_the_threads_live_and_try_later(archive, peers, monkeypatch, caplog):
+    """As under a long lock: a thread that ended here took the whole service along."""
+    schedule.order(session(), OCTOBER, None, "ada")
+    session().commit()
+    monkeypatch.setattr(engine().pool, "_timeout", 0.05)
+    with ExitStack() as others:
+        for _ in range(engine().pool.size()):
+            others.enter_context(engine().connect())
+        background.Background(archive.app).look()
+        indexing.Indexing(archive.app).fill()
+    assert [record.getMessage() for record in caplog.records] == ["job not run", "search not filled"]
+    background.Background(archive.app).look()
+    assert row().status == "completed"
 
 
 def test_retries_of_a_page_carry_the_same_key_and_other_pages_another(runner, peers, small_pages):

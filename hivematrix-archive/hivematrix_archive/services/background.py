@@ -6,7 +6,7 @@ import threading
 from flask import Flask
 from hivematrix_common.errors import Problem, first_line
 from hivematrix_common.logs import start_trace
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from hivematrix_archive.services import jobs, log
 from hivematrix_archive.services.jobs import LockedError
@@ -47,7 +47,7 @@ class Background(threading.Thread):
                 jobs.run_bulk(jobs.runner(settings, engine()))
         except LockedError as error:
             _log.info("job waits", extra={"reason": str(error)})
-        except (DBAPIError, Problem) as error:
+        except (SQLAlchemyError, Problem) as error:
             _log.warning("job not run", extra={"reason": first_line(error)})
 
     def _check(self, outside: Outside) -> bool:

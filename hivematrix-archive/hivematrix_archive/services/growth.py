@@ -10,7 +10,7 @@ from hivematrix_common.domain.note import encode
 from hivematrix_common.errors import FieldError, Problem
 from hivematrix_common.tables import Column, Listing, Table
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from hivematrix_archive.services.reading import shown
 from hivematrix_archive.store import growth as store
@@ -72,5 +72,5 @@ def note_verified(engine: Engine, entries: int, bad: tuple[int, str] | None = No
 
     A database that takes nothing, such as one restored to be looked at, is verified all the same.
     """
-    with suppress(DBAPIError), engine.begin() as connection:
+    with suppress(SQLAlchemyError), engine.begin() as connection:
         store.add_verification(connection, clock.now(), entries, bad)

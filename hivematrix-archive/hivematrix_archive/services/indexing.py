@@ -6,7 +6,7 @@ import threading
 from flask import Flask
 from hivematrix_common.failpoints import failpoint
 from hivematrix_common.logs import start_trace
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from hivematrix_archive.store import session
 from hivematrix_archive.store.search import fill
@@ -46,7 +46,7 @@ class Indexing(threading.Thread):
                 failpoint("search-fill")
                 session().commit()
                 failpoint("search-filled")
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             _log.warning("search not filled", extra={"reason": str(error).splitlines()[0]})
         finally:
             session().rollback()

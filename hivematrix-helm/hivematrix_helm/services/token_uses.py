@@ -7,7 +7,7 @@ from typing import Any
 from hivematrix_common import audit_feed, clock
 from hivematrix_common.config import Settings
 from hivematrix_common.peers import PeerClient, PeerError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from hivematrix_helm import store
 from hivematrix_helm.domain.mesh import SERVICES
@@ -36,7 +36,7 @@ def _of_peer(settings: Settings, peer: str) -> Any:
 def _own() -> Any:
     try:
         return _by_token(audit_feed.uses(store.session()))
-    except OperationalError:
+    except SQLAlchemyError:
         return None
 
 
