@@ -6,7 +6,7 @@ import threading
 from flask import Flask
 from hivematrix_common.errors import Problem, first_line
 from hivematrix_common.logs import start_trace
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from hivematrix_ledger.services import closing
 
@@ -26,5 +26,5 @@ def _work(app: Flask, run_id: int) -> None:
         start_trace(None)
         try:
             closing.work(app.extensions["hivematrix_ledger"], run_id)
-        except (DBAPIError, Problem) as error:
+        except (SQLAlchemyError, Problem) as error:
             _log.warning("run stopped", extra={"run": run_id, "reason": first_line(error)})
