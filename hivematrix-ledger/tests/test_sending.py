@@ -183,12 +183,10 @@ def clerk(world):
     return world.ledger.headers("billing_clerk")
 
 
-@pytest.mark.parametrize(("place", "gone"), [("send-noted", 0), ("send-taken", 1)])
-def test_a_process_that_dies_over_a_mail_makes_nobody_send_it_again(
-    make_sealed, mail_server, post, monkeypatch, place, gone
-):
+@pytest.mark.parametrize("death", [("send-noted", 0), ("send-taken", 1)])
+def test_a_process_that_dies_over_a_mail_makes_nobody_send_it_again(make_sealed, mail_server, post, monkeypatch, death):
     """Nobody knows then whether it left."""
-    world = make_sealed(mail_server(), "copy")
+    (place, gone), world = death, make_sealed(mail_server(), "copy")
     monkeypatch.setenv("HIVEMATRIX_FAILPOINT", f"{place}=raise")
     assert send(world).status_code == 500
     monkeypatch.delenv("HIVEMATRIX_FAILPOINT")
