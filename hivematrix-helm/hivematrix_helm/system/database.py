@@ -44,6 +44,9 @@ class PostgresProcess:
     def kill(self) -> None:
         self.cluster.stop()
 
+    def close_door(self) -> None:
+        """PostgreSQL opens and closes its own."""
+
     def last_words(self) -> str:
         return self._fault or self.cluster.last_words()
 
