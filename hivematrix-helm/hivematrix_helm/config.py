@@ -41,9 +41,23 @@ class Timer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Backup:
+    directory: str = key(
+        "", "folder of the backup sets, of which nobody else may read; HIVEMATRIX_HOME/backups if empty"
+    )
+    recipients: str = key("", "age public keys (age1...), separated by spaces, that everything in a set is sealed for")
+    identity: str = key("", "age secret key that opens sets for drills and restores; best `identity_file`", secret=True)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.recipients.replace(",", " ").split())
+
+
+@dataclass(frozen=True, kw_only=True)
 class HelmSettings(Settings):
     NAME = "helm"
     postgres: Postgres = section(Postgres)
     audit: Audit = section(Audit)
     witness: Witness = section(Witness)
     timer: Timer = section(Timer)
+    backup: Backup = section(Backup)
