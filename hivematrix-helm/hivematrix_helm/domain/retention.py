@@ -5,8 +5,9 @@ machine nor a leap of the clock makes anything old. Times are those of the manif
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from hivematrix_helm.domain.backup import Record, State
 
@@ -25,6 +26,9 @@ class Verdict:
     name: str
     stays: bool
     reasons: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
