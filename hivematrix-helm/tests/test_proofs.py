@@ -142,6 +142,8 @@ def test_the_api_shows_it_to_those_who_may_read_helm(helm, look, proved):
     look(NIGHT)
     answer = helm.get("/api/backups", "auditor")
     assert (answer.status_code, answer.json["state"], len(answer.json["sets"])) == (200, "good", 1)
+    set_section(helm.settings.conf, "offsite", {"copy": "false {set} {name}", "read_back": "cat {name} {file}"})
+    assert helm.get("/api/backups", "auditor").json["off_site"] is True  # without a restart
     assert helm.get("/api/backups", "billing_clerk").status_code == 403
     assert helm.get("/api/backups", None).status_code == 401
 

@@ -60,7 +60,7 @@ def log_list(query: LogQuery) -> Response:
 
 @api.get("/api/backups", scope="helm:read", responses={200: Backups}, summary="Backup sets, drills, the last proof")
 def backup_state() -> Response:
-    return json_answer(proofs.state(_settings()))
+    return json_answer(proofs.state(_settings().current()))
 
 
 @api.get("/api/witness", scope="helm:read", responses={200: Witness}, summary="The archive's log, as seen from outside")

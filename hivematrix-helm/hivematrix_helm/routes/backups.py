@@ -15,7 +15,7 @@ DRAWN = 30
 @pages.get("/backups", scope="helm:read")
 def backups() -> Answer:
     """How old the last proof is, the sets, and how long drills took."""
-    found = proofs.state(settings())
+    found = proofs.state(settings().current())
     going = [row for row in found["sets"] if not row["stays"]]
     return render_template(
         "helm/backups.html", found=found, going=going, words=BACKUP_WORDS, bars=_bars(found["drills"][-DRAWN:])

@@ -38,7 +38,7 @@ def home() -> Answer:
         tokens_ending=ending,
         signed_in=use_cases.living(),
         witness=witness.state(settings().witness.path),
-        backup=proofs.state(settings()),
+        backup=proofs.state(settings().current()),
         words=BACKUP_WORDS,
         now=clock.now(),
     )
