@@ -347,7 +347,11 @@ class _Loader:
             elif member.default is dataclasses.MISSING:
                 self.faults.append(f"{self.conf}: [{name}] {member.name}: missing ({member.metadata['text']})")
                 values[member.name] = None
-        return kind(**values)
+        try:
+            return kind(**values)
+        except ValueError as error:  # keys that do not go together
+            self.faults.append(f"{self.conf}: [{name}] {error}")
+            return None
 
     def _check_database(self, database: Database | None) -> None:
         where = f"{self.conf}: [database]"
