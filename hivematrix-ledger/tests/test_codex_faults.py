@@ -5,6 +5,7 @@ import socketserver
 import threading
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 
 import orjson
 import pytest
@@ -27,7 +28,8 @@ class Front:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):
-                head = b"".join(iter(self.rfile.readline, b"\r\n"))
+                lines = iter(self.rfile.readline, b"")
+                head = b"".join(takewhile(lambda line: line != b"\r\n", lines))
                 if head:
                     front.take(head, self.connection)
 
@@ -37,25 +39,30 @@ class Front:
 
     def take(self, head, link):
         lines = [line for line in head.splitlines() if not line.lower().startswith(b"connection:")]
+        fault, over = (self.fault, self.over) if b"X-Spoilt: yes" in lines else (None, None)
+        if fault is silence:
+            over.wait(30)
+            return
         with socket.create_connection(self.address) as codex:
             codex.sendall(b"\r\n".join([*lines, b"Connection: close", b"", b""]))
             reply = b"".join(iter(lambda: codex.recv(65536), b""))
-        place, self.calls = self.calls, self.calls + 1
-        spoilt = self.first is not None and place >= self.first
-        link.sendall(self.fault(self, reply) if spoilt else reply)
+        link.sendall(fault(reply) if fault else reply)
 
-    def hurry(self, request):
-        """`request` as a caller makes it who waits for an answer that will not come for a moment only."""
+    def behind(self, request):
+        """`request` as the caller makes it; a spoilt call says so, and one into silence is given up soon."""
 
-        def made(*arguments, timeout, **more):
-            is_silent = self.fault is silence and self.first is not None and self.calls >= self.first
-            return request(*arguments, timeout=(timeout[0], 0.02 if is_silent else timeout[1]), **more)
+        def made(*arguments, timeout, headers, **more):
+            spoilt = self.first is not None and self.calls >= self.first
+            self.calls += 1
+            read = 0.02 if spoilt and self.fault is silence else timeout[1]
+            said = headers | ({"X-Spoilt": "yes"} if spoilt else {})
+            return request(*arguments, timeout=(timeout[0], read), headers=said, **more)
 
         return made
 
     @contextmanager
     def failing(self, first, fault):
-        """Calls from the one at `first` on meet the fault."""
+        """Calls from the one at `first` on meet the fault; with none they are only counted."""
         self.calls, self.first, self.fault, self.over = 0, first, fault, threading.Event()
         try:
             yield
@@ -67,13 +74,13 @@ class Front:
 def answered(status, code):
     body = orjson.dumps({"code": code, "detail": "a planted fault"})
     head = f"HTTP/1.1 {status} Planted\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return lambda _front, _reply: head.encode() + body
+    return lambda _reply: head.encode() + body
 
 
 def cut(part, share):
     """The reply ends within its head or its body, after that share of it."""
 
-    def early(_front, reply):
+    def early(reply):
         head, mark, body = reply.partition(b"\r\n\r\n")
         size = int((len(head) + 2) * share) if part == "head" else len(head + mark) + int(len(body) * share)
         return reply[:size]
@@ -81,9 +88,8 @@ def cut(part, share):
     return early
 
 
-def silence(front, _reply):
-    front.over.wait(30)
-    return b""
+def silence(_reply):
+    """Never comes to an answer."""
 
 
 FAULTS = {
@@ -92,7 +98,7 @@ FAULTS = {
     "no answer in time": silence,
     "cut in the head": cut("head", 0.6),
     "cut in the body": cut("body", 0.5),
-    "a page of something between": lambda _front, _reply: HTML,
+    "a page of something between": lambda _reply: HTML,
 }
 MONTH = {"year": 2025, "month": 10}
 READ = [
@@ -141,7 +147,7 @@ def make_front(make_world, company, case, monkeypatch):
         url = f"http://127.0.0.1:{world.front.server.server_address[1]}"
         object.__setattr__(world.ledger.settings.services, "codex_url", url)
         link = ledger_of(world).codex._peer
-        link._tries, link._session.request = 1, world.front.hurry(link._session.request)
+        link._tries, link._session.request = 1, world.front.behind(link._session.request)
         made.append(world.front)
         return world
 
@@ -173,8 +179,8 @@ def each_fault(world, ask, calls=None):
             with world.front.failing(first, fault):
                 answer = ask()
             yield f"{name}, call {first + 1}", answer
-    world.front.calls = 0
-    answer = ask()
+    with world.front.failing(None, None):
+        answer = ask()
     assert world.front.calls == calls
     yield "none", answer
 
@@ -288,11 +294,11 @@ def test_a_reply_cut_anywhere_seals_nothing(world):
     """The facts of one company, cut at every 23rd byte and at the last."""
     asked = {"account_number": OWN, **MONTH}
     sizes = []
-    with world.front.failing(0, lambda _front, reply: sizes.append(len(reply)) or reply):
+    with world.front.failing(0, lambda reply: sizes.append(len(reply)) or reply):
         world.get(f"/api/bills/{OWN}/2025-10")
     [size] = sizes
     for end in [*range(0, size, 23), size - 1]:
-        with world.front.failing(0, lambda _front, reply, end=end: reply[:end]):
+        with world.front.failing(0, lambda reply, end=end: reply[:end]):
             check_named(f"cut after {end} of {size}", world.ledger.post("/api/bill/accept", json=asked))
         assert (end, written(world)) == (end, [0, 0, 0, 0])
 
