@@ -22,7 +22,7 @@ WORDS = {
     "POST /months/<period>/runs/<int:run_id>/resume": "went on accepting a month",
     "POST /bills/<account_number>/<period>/accept": "accepted a bill",
     "POST /bills/<account_number>/<period>/findings/<key>": "let a finding stand",
-    "POST /api/bills/<account_number>/<period>/forget": "dropped a bill's previews",
+    "POST /api/bills/<account_number>/<period>/forget": "forgot an erased bill",
 }
 Answer = str | AnyResponse
 pages = Pages(__name__)

@@ -53,7 +53,7 @@ def acknowledge(ledger: Ledger, account: str, period: Period, key: str, *, reaso
         session = store.session()
         row = {name: found[name] for name in ("key", "kind", "subject", "detail")}
         kept.acknowledge(session, account, str(period), row, reason=reason, by=by, at=clock.now())
-        audit.about(f"{account} {period}", finding=found["detail"], reason=reason)
+        audit.about(f"{account} {period}", finding=key)  # texts may name people, and audit rows stay for ever
         session.commit()
         found["acknowledged"] = {"by": by, "reason": reason}
     return found
