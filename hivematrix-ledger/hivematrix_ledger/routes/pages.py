@@ -16,6 +16,7 @@ WORDS = {
     "POST /api/bill/accept": "accepted a bill",
     "POST /api/bills/accept": "accepted bills",
     "POST /api/bills/<account_number>/<period>/correct": "corrected an invoice",
+    "POST /bills/<account_number>/<period>/correct": "corrected an invoice",
     "ledger correct": "corrected an invoice",
     "POST /months/<period>/accept": "accepted a month",
     "POST /months/<period>/runs/<int:run_id>/cancel": "stopped accepting a month",
