@@ -203,7 +203,7 @@ def _credit_note(standing: Standing, order: Order) -> Bill:
 
 def _replacement(session: AnySession, ledger: Ledger, asked: Asked, standing: Standing, place: int) -> Bill:
     """The month as today's facts have it, with the hours of the invoice that it replaces."""
-    released = standing.settled().entries
+    released = standing.settled().uids
     outcome = bills.computed(session, ledger, asked.account, asked.period, released)
     if isinstance(outcome, NoBill):
         detail = f"{asked.account} would get no bill for {asked.period} now: {outcome.reason}; credit it instead"

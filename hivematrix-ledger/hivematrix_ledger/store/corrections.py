@@ -10,12 +10,18 @@ from sqlalchemy import Row, text
 
 from hivematrix_ledger.domain.acceptance import Document
 
+from . import listed
+
 _RECORDED = text(
     "SELECT coalesce(max(revision), 0) FROM corrections WHERE account_number = :account AND period = :period"
 )
 _OF_MONTH = text(
     "SELECT invoice_number, kind, corrects, total, currency, corrected_by, corrected_at FROM corrections"
     " WHERE account_number = :account AND period = :period ORDER BY revision"
+)
+_COUNTS = text(
+    "SELECT account_number, count(*) AS number FROM corrections"
+    " WHERE account_number IN (SELECT json_array_elements_text(:accounts)) GROUP BY account_number"
 )
 _COLUMNS = (
     ("account_number", "text"),
@@ -56,6 +62,11 @@ def recorded(session: AnySession, account: str, period: str) -> int:
 def of_month(session: AnySession, account: str, period: str) -> Sequence[Row[Any]]:
     """The month's corrections in their order."""
     return session.execute(_OF_MONTH, {"account": account, "period": period}).all()
+
+
+def counts(session: AnySession, accounts: Sequence[str]) -> dict[str, int]:
+    """How many corrections each account has that has one."""
+    return {row.account_number: row.number for row in session.execute(_COUNTS, {"accounts": listed(accounts)})}
 
 
 def record(session: AnySession, rows: Sequence[Document], *, by: str, at: datetime) -> None:
