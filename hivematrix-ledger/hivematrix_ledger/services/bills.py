@@ -123,14 +123,6 @@ def computed(
     return outcome
 
 
-def forget(account: str, period: Period) -> int:
-    """Drop what people were shown of a bill before it was sealed; returns how many previews there were."""
-    session = store.session()
-    dropped = previews.forget(session, account, str(period))
-    session.commit()
-    return dropped
-
-
 def is_accepted(account: str, period: Period) -> bool:
     return bool(acceptances.of_period(store.session(), str(period), [account]))
 
