@@ -1,24 +1,27 @@
 """PostgreSQL for a service: engine options, the worker gate, clients' confinement, advisory locks, COPY."""
 
+import select
 import threading
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from io import BytesIO
 from typing import Any
 
 import psycopg2
 from flask import Flask, current_app, g, has_app_context, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ColumnElement, Connection, event, text, true
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import ColumnElement, Connection, Engine, event, text, true
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 
 from hivematrix_common import audit, auth, deadlines, metrics
 from hivematrix_common.config import Settings
 from hivematrix_common.errors import Problem
+from hivematrix_common.transactions import connection_beside
 
 COPY_BUFFER = 256 * 1024
 AnySession = Session | scoped_session[Any]
+Reader = AnySession | Connection
 
 
 def new_db() -> SQLAlchemy:
@@ -37,7 +40,6 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "pool_size": settings.service.threads,
         "max_overflow": 0,
         "pool_timeout": database.pool_wait_ms / 1000,
-        "pool_pre_ping": True,
         "pool_recycle": 1800,
         "hide_parameters": True,  # a fault is logged with its statement, never with what people sent
         "connect_args": {
@@ -61,6 +63,8 @@ def init_database(app: Flask, db: SQLAlchemy, settings: Settings, *, confined: b
     app.extensions["hivematrix_db"] = db
     _init_gate(app, max(1, settings.service.threads - 1))
     with app.app_context():
+        leave_dead_connections(db.engine)
+        app.extensions["hivematrix_single_reads"] = db.engine.execution_options(isolation_level="AUTOCOMMIT").connect
         _count_statements(app, db)
         audit.listen(db.engine)
         if confined:
@@ -89,6 +93,51 @@ def _init_gate(app: Flask, width: int) -> None:
     def leave(_error: BaseException | None) -> None:
         if g.pop("in_gate", False):
             gate.release()
+
+
+def leave_dead_connections(engine: Engine) -> None:
+    """Take no pooled connection that the server has closed or said its last word on: either can be read from it.
+
+    It costs nothing, where a statement to try it (`pool_pre_ping`) is another way to the server and back.
+    """
+
+    @event.listens_for(engine, "checkout")
+    def refuse(raw: Any, *_record: Any) -> None:
+        if raw.closed or _has_something_to_read(raw.fileno()):
+            raise DisconnectionError
+
+
+def _has_something_to_read(descriptor: int) -> bool:
+    look = select.poll()
+    look.register(descriptor, select.POLLIN)
+    return bool(look.poll(0))
+
+
+@contextmanager
+def single_reads(db: SQLAlchemy) -> Iterator[Connection]:
+    """For a request that is answered by a statement or two, each of which sees what is committed when it begins.
+
+    Without a transaction two ways to the server and back are saved; a client's request has one, for its role. Where
+    the session is bound to a connection already, it is that one.
+    """
+    with connection_beside(db.session) as connection:
+        raw = connection.connection.dbapi_connection
+        # Not by SQLAlchemy's isolation levels: each change of those is a statement.
+        alone = raw is not None and own_account() is None and not connection.in_transaction()
+        if raw is None or not alone:
+            yield connection
+            return
+        raw.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not raw.closed:
+                raw.autocommit = False
+
+
+def connection_of(reader: Reader) -> Connection:
+    """What it runs its statements on."""
+    return reader if isinstance(reader, Connection) else reader.connection()
 
 
 def _count_statements(app: Flask, db: SQLAlchemy) -> None:
