@@ -88,6 +88,9 @@ def bulk(cursor: str, limit: int, *, with_tickets: bool) -> Page:
 
 
 def billing_inputs(period: Period, cursor: str, limit: int, accounts: Sequence[str]) -> tuple[list[bytes], str | None]:
+    if len(accounts) == 1 and accounts[0] > cursor:
+        with store.single_reads() as connection:
+            return store.billing_inputs_of_one(connection, period, accounts[0]), None
     return store.billing_inputs(store.session(), period, cursor, limit, accounts)
 
 

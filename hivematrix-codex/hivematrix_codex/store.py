@@ -1,14 +1,17 @@
 """Codex's queries for readers. Documents with parts are made by PostgreSQL itself, one statement a page."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
 import orjson
+from hivematrix_common import database
 from hivematrix_common.database import AnySession, only_own, own_account
 from hivematrix_common.domain.period import Period
 from hivematrix_common.domain.vocabulary import RATES
-from sqlalchemy import ColumnElement, Row, Table, func, or_, select, text
+from hivematrix_common.prepared import Prepared
+from sqlalchemy import ColumnElement, Connection, Row, Table, func, or_, select, text
 
 from hivematrix_codex.domain.pages import Page
 from hivematrix_codex.models import assets, companies, contacts, db, locations
@@ -29,14 +32,12 @@ _TICKET = f"""
             SELECT {_ENTRY} FROM time_entries e WHERE e.ticket_uid = t.uid ORDER BY worked_on, uid) y) AS time_entries
     FROM tickets t"""  # noqa: S608
 
-# Row subselects with json_agg: the quickest of the forms that were measured. Money stays text.
+# Row subselects with json_agg: the quickest of the forms that were measured. Money stays text. A ticket is looked up
+# for each entry: joined, all tickets of all companies were read for each company.
 _BILLING_INPUTS = f"""
-WITH page AS MATERIALIZED (
-    SELECT *, row_number() OVER (ORDER BY account_number) AS n FROM companies
-    WHERE account_number > :cursor AND (:every OR account_number = ANY(:accounts))
-    ORDER BY account_number LIMIT :limit + 1)
+WITH page AS MATERIALIZED ({{page}})
 SELECT c.account_number,
-    CASE WHEN c.n <= :limit THEN (SELECT row_to_json(y)::text FROM (SELECT
+    CASE WHEN c.n <= {{limit}} THEN (SELECT row_to_json(y)::text FROM (SELECT
         c.account_number, c.name, c.billing_plan, c.contract_term, c.contract_start, c.contract_end, c.currency,
         c.payment_terms_days, c.status,
         (SELECT coalesce(json_agg(y), '[]') FROM (
@@ -46,18 +47,34 @@ SELECT c.account_number,
             SELECT uid, hostname, billing_type, backup_bytes, active_from, active_to
             FROM assets WHERE account_number = c.account_number ORDER BY uid) y) AS assets,
         (SELECT coalesce(json_agg(y), '[]') FROM (
-            SELECT e.uid, coalesce(t.number, t.uid) AS ticket, e.worked_on, trim_scale(e.hours)::text AS hours,
-                e.billable, e.first_seen
+            SELECT e.uid, (SELECT coalesce(t.number, t.uid) FROM tickets t WHERE t.uid = e.ticket_uid) AS ticket,
+                e.worked_on, trim_scale(e.hours)::text AS hours, e.billable, e.first_seen
             FROM (
                 SELECT * FROM time_entries
-                WHERE account_number = c.account_number AND worked_on BETWEEN :since AND :last
+                WHERE account_number = c.account_number AND worked_on BETWEEN {{since}} AND {{last}}
                 UNION ALL SELECT * FROM time_entries
-                WHERE account_number = c.account_number AND worked_on < :since AND late) e
-            JOIN tickets t ON t.uid = e.ticket_uid
+                WHERE account_number = c.account_number AND worked_on < {{since}} AND late) e
             ORDER BY e.worked_on, e.uid) y) AS entries
     ) y) END AS company,
     CASE WHEN c.n = 1 THEN (SELECT coalesce(json_agg(y), '[]')::text FROM ({_PLANS}) y) END AS plans
 FROM page c ORDER BY c.n"""  # noqa: S608
+_INPUTS_OF_PAGE = text(
+    _BILLING_INPUTS.format(
+        page="SELECT *, row_number() OVER (ORDER BY account_number) AS n FROM companies"
+        " WHERE account_number > :cursor AND (:every OR account_number = ANY(:accounts))"
+        " ORDER BY account_number LIMIT :limit + 1",
+        limit=":limit",
+        since=":since",
+        last=":last",
+    )
+)
+_INPUTS_OF_ONE = Prepared(
+    "billing_inputs_of_one",
+    ("text", "date", "date"),
+    _BILLING_INPUTS.format(
+        page="SELECT *, 1 AS n FROM companies WHERE account_number = $1", limit="1", since="$2", last="$3"
+    ),
+)
 
 _BULK = f"""
 SELECT c.account_number, row_to_json(c)::text AS company,
@@ -101,6 +118,13 @@ FROM plan_versions p ORDER BY plan_name, term, valid_from DESC"""
 def session() -> AnySession:
     """The request's (or the command's) session; a use case commits it once."""
     return db.session
+
+
+@contextmanager
+def single_reads() -> Iterator[Connection]:
+    """A connection for an answer of a statement or two, each of which sees what is committed when it begins."""
+    with database.single_reads(db) as connection:
+        yield connection
 
 
 def list_companies(session: AnySession, cursor: str, limit: int, search: str) -> Page:
@@ -167,8 +191,14 @@ def billing_inputs(
         "last": period.last,
         "since": _eleven_months_before(period),
     }
-    rows = session.execute(text(_BILLING_INPUTS), values).all()
+    rows = session.execute(_INPUTS_OF_PAGE, values).all()
     return list(_lines(rows[:limit])), rows[limit - 1].account_number if len(rows) > limit else None
+
+
+def billing_inputs_of_one(connection: Connection, period: Period, account: str) -> list[bytes]:
+    """The same for one company; nothing when there is no such one."""
+    since = _eleven_months_before(period)
+    return list(_lines(_INPUTS_OF_ONE.on(connection, account, since, period.last).all()))
 
 
 def _eleven_months_before(period: Period) -> date:

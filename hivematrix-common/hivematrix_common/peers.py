@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 import requests
 from flask import current_app, has_app_context
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 
 from hivematrix_common import deadlines, logs, metrics
 from hivematrix_common.config import Settings
@@ -106,7 +108,7 @@ class PeerClient:
     def get_ndjson(self, path: str, params: Mapping[str, Any] | None = None) -> tuple[list[Any], Mapping[str, str]]:
         """The documents and the answer's headers."""
         answer = self.get(path, params)
-        return self._documents(answer), answer.headers
+        return self.documents(answer), answer.headers
 
     def post_json(self, path: str, body: Any, *, key: str | None = None) -> Any:
         """POST one document. It is repeated after a fault only when it carries an idempotency `key`."""
@@ -114,12 +116,12 @@ class PeerClient:
 
     def post_for_ndjson(self, path: str, body: Any, *, key: str | None = None) -> list[Any]:
         """POST one document; the answer's documents in order."""
-        return self._documents(self._call("POST", path, data=orjson.dumps(body), kind="application/json", key=key))
+        return self.documents(self._call("POST", path, data=orjson.dumps(body), kind="application/json", key=key))
 
     def post_ndjson(self, path: str, lines: Iterable[bytes], *, key: str | None = None) -> list[Any]:
         """POST one document a line; the answer's documents in order."""
         data = b"\n".join(lines) + b"\n"
-        return self._documents(self._call("POST", path, data=data, kind="application/x-ndjson", key=key))
+        return self.documents(self._call("POST", path, data=data, kind="application/x-ndjson", key=key))
 
     def _call(
         self,
@@ -155,15 +157,10 @@ class PeerClient:
         sent = {**headers, deadlines.HEADER: str(int(read * 1000)), "traceparent": logs.traceparent()}
         url = self._settings.peer_url(self.peer) + path
         try:
-            answer = self._session.request(
-                method,
-                url,
-                params=params,
-                data=data,
-                headers=sent,
-                timeout=(CONNECT_SECONDS, read),
-                allow_redirects=False,
+            answer = self._session.get_adapter(url).send(
+                _prepared(method, url, params, data, sent), timeout=(CONNECT_SECONDS, read), proxies={}
             )
+            answer.content  # noqa: B018 - read here, so that a cut answer is told as one that never came
         except requests.RequestException as error:
             self._record("no_answer", failed=True)
             raise PeerError(self.peer, _silence(error), retryable=True) from None
@@ -216,7 +213,8 @@ class PeerClient:
         except orjson.JSONDecodeError:
             raise PeerError(self.peer, "its answer is not JSON", retryable=True) from None
 
-    def _documents(self, answer: requests.Response) -> list[Any]:
+    def documents(self, answer: requests.Response) -> list[Any]:
+        """Those of an NDJSON answer, in order."""
         try:
             return [orjson.loads(line) for line in answer.content.split(b"\n") if line]
         except orjson.JSONDecodeError:
@@ -245,6 +243,18 @@ class PeerSource:
             if error.peer_code == "not_found":
                 return None
             raise
+
+
+def _prepared(
+    method: str, url: str, params: Mapping[str, Any] | None, data: bytes | None, headers: dict[str, str]
+) -> requests.PreparedRequest:
+    """The request as a session prepares it, without cookies, hooks and defaults: they took half of a call's time."""
+    made = requests.PreparedRequest()
+    made.method, made.body, made.headers = method, data, CaseInsensitiveDict(headers)
+    made.url = f"{url}?{urlencode(params)}" if params else url
+    if data is not None:
+        made.headers["Content-Length"] = str(len(data))
+    return made
 
 
 def _is_framed(answer: requests.Response) -> bool:

@@ -30,11 +30,12 @@ _REFUSED_FOR_NOW, _REFUSED = 400, 500
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A page of Codex's facts; `next` is the cursor of the following page."""
+    """A page of Codex's facts; `next` is the cursor of the following page, `source` one company's page as it came."""
 
     companies: list[dict[str, Any]]
     plans: list[dict[str, Any]]
     next: str | None
+    source: bytes = b""
 
 
 class Owned(NamedTuple):
@@ -53,6 +54,12 @@ class Codex:
         companies, headers = self._peer.get_ndjson("/api/billing-inputs", query)
         plans = companies[0].pop("plans") if companies else []
         return Feed(companies, plans, headers.get("X-Next-Cursor"))
+
+    def feed_of_one(self, period: Period, account: str) -> Feed:
+        """The facts of one company, if Codex knows it."""
+        answer = self._peer.get("/api/billing-inputs", {"period": str(period), "limit": PAGE, "accounts": account})
+        found = self._peer.documents(answer)
+        return Feed(found, found[0].pop("plans") if found else [], None, answer.content)
 
     def feed_of(self, period: Period, accounts: Sequence[str]) -> Feed:
         """The facts of `accounts`; those that Codex does not know are missing."""

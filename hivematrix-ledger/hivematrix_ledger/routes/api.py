@@ -15,9 +15,8 @@ from hivematrix_ledger import schemas
 from hivematrix_ledger.domain.corrections import Order
 from hivematrix_ledger.domain.engines import NoBill, compute_bill
 from hivematrix_ledger.domain.receipt import billing_answer, summary
-from hivematrix_ledger.services import Ledger, acceptance, bills, corrections, dashboard, forgetting, no_bill
+from hivematrix_ledger.services import Ledger, Shown, acceptance, bills, corrections, dashboard, forgetting, no_bill
 from hivematrix_ledger.services.acceptance import Asked, Result
-from hivematrix_ledger.services.bills import Shown
 from hivematrix_ledger.services.corrections import Corrected
 from hivematrix_ledger.services.imports import import_files
 

@@ -1,9 +1,12 @@
 """Use cases: load, call the domain, save, commit once."""
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from hivematrix_common.errors import Problem
 
 from hivematrix_ledger.clients import Archive, Codex, MailServer
@@ -12,6 +15,57 @@ from hivematrix_ledger.domain.engines import NoBill
 from hivematrix_ledger.domain.inputs import Defaults
 from hivematrix_ledger.domain.leakage import Thresholds
 from hivematrix_ledger.domain.paper import Seller
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A bill to show: its exact bytes and their digest. An accepted one has no `csv`: the archive has it."""
+
+    data: bytes
+    digest: str
+    csv: str | None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        found: dict[str, Any] = orjson.loads(self.data)
+        return found
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.csv is None
+
+
+class Lately:
+    """The previews computed last, by account and month, each with a digest of all that it was made of.
+
+    One is given out only while that digest is the same, so it is never an older bill than a fresh computation's.
+    """
+
+    MOST = 256
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, str], tuple[bytes, Shown]] = OrderedDict()
+
+    def find(self, account: str, period: str, made_of: bytes) -> Shown | None:
+        with self._lock:
+            known = self._known.get((account, period))
+            if known is None or known[0] != made_of:
+                return None
+            self._known.move_to_end((account, period))
+            return known[1]
+
+    def keep(self, account: str, period: str, made_of: bytes, shown: Shown) -> None:
+        with self._lock:
+            self._known[account, period] = (made_of, shown)
+            self._known.move_to_end((account, period))
+            if len(self._known) > self.MOST:
+                self._known.popitem(last=False)
+
+    def forget(self, account: str) -> None:
+        with self._lock:
+            for key in [key for key in self._known if key[0] == account]:
+                del self._known[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +81,7 @@ class Ledger:
     insist: bool = False
     seller: Seller = field(default_factory=Seller)
     mail: MailServer | None = None
+    previews: Lately = field(default_factory=Lately)
 
     @classmethod
     def of(cls, settings: LedgerSettings) -> "Ledger":

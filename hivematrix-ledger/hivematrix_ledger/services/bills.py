@@ -1,8 +1,8 @@
 """Bills as they are: the sealed one of an accepted month, else what the engine makes of today's facts."""
 
+import hashlib
 import threading
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -15,30 +15,16 @@ from hivematrix_common.metrics import stage
 
 from hivematrix_ledger import store
 from hivematrix_ledger.clients import Feed, Sealed, SealedMonth
-from hivematrix_ledger.domain.engines import Bill, NoBill, compute_bill
+from hivematrix_ledger.domain.engines import CURRENT, Bill, NoBill, compute_bill
 from hivematrix_ledger.domain.engines.v1.months import index_of, month_of
 from hivematrix_ledger.domain.inputs import Candidates, Document, Page, PlanBook, Rows, build_inputs, candidates
-from hivematrix_ledger.services import Ledger, no_bill, no_company
+from hivematrix_ledger.services import Ledger, Shown, no_bill, no_company
 from hivematrix_ledger.store import acceptances, inputs, previews
 
 # The accepted months a bill may depend on: a year either way, and two back where unused hours roll over.
 _YEAR = 12
 # Two pages computed at once only take turns and end late together; one after the other, the first is sealed meanwhile.
 _turn = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A bill to show: the body, its exact bytes, their digest. An accepted one has no `csv`: the archive has it."""
-
-    body: dict[str, Any]
-    data: bytes
-    digest: str
-    csv: str | None
-
-    @property
-    def is_accepted(self) -> bool:
-        return self.csv is None
 
 
 def compute(
@@ -80,7 +66,11 @@ def _prepare(
     uids = [entry["uid"] for one in found if isinstance(one, Candidates) for entry in one.entries]
     with stage("read"):
         billed = set(uids) - inputs.read_unbilled(session, uids) - set(released)
-    return rows, found, Page(PlanBook(feed.plans), ledger.defaults, rows.asset_overrides, rows.user_overrides, billed)
+    return rows, found, _shared(ledger, feed, rows, billed)
+
+
+def _shared(ledger: Ledger, feed: Feed, rows: inputs.PageRows, billed: Collection[str]) -> Page:
+    return Page(PlanBook(feed.plans), ledger.defaults, rows.asset_overrides, rows.user_overrides, billed)
 
 
 def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
@@ -88,20 +78,51 @@ def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
 
     A client gets accepted bills only: Problem(not_found) for the rest.
     """
-    session = store.session()
-    accepted = acceptances.of_period(session, str(period), [account]).get(account)
-    session.commit()  # no transaction waits for a peer
+    with store.single_reads() as connection:  # given back: no connection waits for a peer
+        accepted = acceptances.of_one(connection, str(period), account)
     if accepted:
         data = ledger.archive.body(accepted.invoice_number, accepted.body_sha256)
-        return Shown(orjson.loads(data), data, accepted.body_sha256, None)
+        return Shown(data, accepted.body_sha256, None)
     if own_account() is not None:
         raise Problem("not_found", f"There is no accepted bill for {period}.")
-    outcome = computed(session, ledger, account, period)
-    if isinstance(outcome, NoBill):
-        return outcome
-    previews.keep(session, account, str(period), digest=outcome.digest, body=outcome.data, now=clock.now())
-    session.commit()
-    return Shown(outcome.body, outcome.data, outcome.digest, outcome.csv)
+    return _preview(ledger, account, period)
+
+
+def _preview(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
+    """What the engine makes of today's facts. It is computed anew unless all that it is made of is as it was."""
+    feed = ledger.codex.feed_of_one(period, account)
+    if not feed.companies:
+        raise no_company(account)
+    uids, months = _asked(period, feed)
+    with stage("read"), store.single_reads() as connection:
+        held = inputs.read_one(connection, account, str(period), uids, months, shown_after=clock.now() - previews.FRESH)
+    made_of = _made_of(ledger, period, feed, held)
+    shown = ledger.previews.find(account, str(period), made_of)
+    if shown is None:
+        outcome = _computed_one(ledger, period, feed, held)
+        if isinstance(outcome, NoBill):
+            return outcome
+        shown = Shown(outcome.data, outcome.digest, outcome.csv)
+        ledger.previews.keep(account, str(period), made_of, shown)
+    if shown.digest not in held.previews:
+        session = store.session()
+        previews.keep(session, account, str(period), digest=shown.digest, body=shown.data, now=clock.now())
+        session.commit()
+    return shown
+
+
+def _made_of(ledger: Ledger, period: Period, feed: Feed, held: inputs.Held) -> bytes:
+    """A digest of everything that the bill may depend on."""
+    spelled = orjson.dumps([CURRENT, str(period), repr(ledger.defaults), *held.spelled])
+    return hashlib.sha256(spelled + b"\n" + feed.source).digest()
+
+
+def _computed_one(ledger: Ledger, period: Period, feed: Feed, held: inputs.Held) -> Bill | NoBill:
+    [facts] = feed.companies
+    rows = held.rows.accounts[facts["account_number"]]
+    page = _shared(ledger, feed, held.rows, held.billed)
+    with stage("compute"):
+        return _bill(period, facts, rows, _candidates(ledger, period, facts, rows), page)
 
 
 def billed(ledger: Ledger, account: str, period: Period) -> Shown:
@@ -160,20 +181,24 @@ def _document(outcome: Sealed | Bill | NoBill) -> bytes:
 
 
 def _rows(session: AnySession, period: Period, feed: Feed) -> inputs.PageRows:
+    return inputs.read_rows(session, [facts["account_number"] for facts in feed.companies], *_asked(period, feed))
+
+
+def _asked(period: Period, feed: Feed) -> tuple[inputs.Uids, inputs.Months]:
+    """What Ledger's own rows are asked for: those of these uids, and the accepted months that a bill may depend on."""
     month = index_of(str(period))
-    worked = [entry["worked_on"][:7] for facts in feed.companies for entry in facts["entries"]]
+    entries = [entry for facts in feed.companies for entry in facts["entries"]]
+    uids = inputs.Uids(
+        assets=[row["uid"] for facts in feed.companies for row in facts["assets"]],
+        contacts=[row["uid"] for facts in feed.companies for row in facts["contacts"]],
+        entries=[entry["uid"] for entry in entries],
+    )
     months = inputs.Months(
-        since=min([month_of(month + 1 - _YEAR), *worked]),
+        since=min([month_of(month + 1 - _YEAR), *(entry["worked_on"][:7] for entry in entries)]),
         until=month_of(month + _YEAR - 1),
         rolled_since=month_of(month + 1 - 2 * _YEAR),
     )
-    return inputs.read_rows(
-        session,
-        [facts["account_number"] for facts in feed.companies],
-        assets=[row["uid"] for facts in feed.companies for row in facts["assets"]],
-        contacts=[row["uid"] for facts in feed.companies for row in facts["contacts"]],
-        months=months,
-    )
+    return uids, months
 
 
 def _candidates(ledger: Ledger, period: Period, facts: dict[str, Any], rows: Rows) -> Candidates | NoBill:

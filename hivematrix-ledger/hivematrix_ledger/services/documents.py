@@ -21,7 +21,7 @@ from hivematrix_ledger.clients import Feed, Sealed, SealedMonth
 from hivematrix_ledger.domain.engines import Bill, NoBill
 from hivematrix_ledger.domain.paper import Proof
 from hivematrix_ledger.render.quickbooks import quickbooks
-from hivematrix_ledger.services import Ledger, bills
+from hivematrix_ledger.services import Ledger, Shown, bills
 from hivematrix_ledger.store import acceptances
 
 PAGE = 100
@@ -40,7 +40,7 @@ class Paper:
     preview: bytes | None = None
 
     @classmethod
-    def of(cls, bill: Bill | bills.Shown) -> "Paper":
+    def of(cls, bill: Bill | Shown) -> "Paper":
         assert bill.csv is not None
         return cls(bill.body, bill.digest, None, bill.csv.encode())
 

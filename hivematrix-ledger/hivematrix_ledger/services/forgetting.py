@@ -20,4 +20,5 @@ def forget(ledger: Ledger, account: str, period: Period) -> int:
     session = store.session()
     dropped = forgetting.forget(session, account, str(period), str(period.plus(1)))
     session.commit()
+    ledger.previews.forget(account)
     return dropped

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import orjson
+from hivematrix_common import database
 from hivematrix_common.database import AnySession
 from hivematrix_common.transactions import connection_beside
 from sqlalchemy import Connection, text
@@ -21,6 +22,13 @@ _UNLOCK = text("SELECT pg_advisory_unlock_all()")
 def session() -> AnySession:
     """The request's session."""
     return db.session
+
+
+@contextmanager
+def single_reads() -> Iterator[Connection]:
+    """A connection for single statements, each of which sees what is committed when it begins."""
+    with database.single_reads(db) as connection:
+        yield connection
 
 
 def listed(values: Sequence[str]) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 from hivematrix_common.database import AnySession, own_account
-from sqlalchemy import Row, text
+from hivematrix_common.prepared import Prepared
+from sqlalchemy import Connection, Row, text
 
 from hivematrix_ledger.domain.acceptance import Document, Settled
 
@@ -16,6 +17,12 @@ _OF_PERIOD = text(
     "SELECT account_number, invoice_number, body_sha256, total, currency FROM bills"
     " WHERE period = :period AND account_number IN (SELECT json_array_elements_text(:accounts))"
     " AND (CAST(:own AS text) IS NULL OR account_number = :own)"
+)
+_OF_ONE = Prepared(
+    "accepted_bill",
+    ("text", "text", "text"),
+    "SELECT account_number, invoice_number, body_sha256, total, currency FROM bills"
+    " WHERE period = $1 AND account_number = $2 AND ($3 IS NULL OR account_number = $3)",
 )
 _SENT = text(
     "SELECT account_number, period FROM sealing WHERE account_number IN (SELECT json_array_elements_text(:accounts))"
@@ -72,6 +79,11 @@ def of_period(session: AnySession, period: str, accounts: Sequence[str]) -> dict
     """The period's accepted bills among `accounts`: of each the invoice in force."""
     rows = session.execute(_OF_PERIOD, {"period": period, "accounts": listed(accounts), "own": own_account()})
     return {row.account_number: row for row in rows}
+
+
+def of_one(connection: Connection, period: str, account: str) -> Row[Any] | None:
+    """One company's accepted bill: the invoice in force."""
+    return _OF_ONE.on(connection, period, account, own_account()).one_or_none()
 
 
 def sent(session: AnySession, accounts: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What people were shown of bills not yet accepted; kept for a week."""
+"""What people were shown of bills not yet accepted; kept for a week after they were last shown, to the day."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,9 +8,12 @@ from hivematrix_common.database import AnySession
 from sqlalchemy import text
 
 _KEPT = timedelta(days=7)
+# One that was shown within this time need not be kept again.
+FRESH = timedelta(days=1)
 _KEEP = text(
     "INSERT INTO previews (account_number, period, body_sha256, body, shown_at)"
-    " VALUES (:account, :period, :digest, :body, :now) ON CONFLICT DO NOTHING"
+    " VALUES (:account, :period, :digest, :body, :now)"
+    " ON CONFLICT (account_number, period, body_sha256) DO UPDATE SET shown_at = excluded.shown_at"
 )
 _DROP = text("DELETE FROM previews WHERE shown_at < :before")
 _FIND = text("SELECT body FROM previews WHERE account_number = :account AND period = :period AND body_sha256 = :digest")
