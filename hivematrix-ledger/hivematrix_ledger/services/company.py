@@ -71,6 +71,7 @@ def page(ledger: Ledger, account: str, period: Period) -> Document:
         "total": Decimal(body["totals"]["total"]),
         "sections": sections(body),
         "compared": compared(ledger, account, period, period.plus(-1)),
+        "bar": _pool(body),
         "entries": [row for row in statement([body]) if row["what"] == "used"],
         "corrections": _corrections(account, period) if shown.is_accepted else [],
         "must_answer": ledger.insist,
@@ -139,6 +140,15 @@ def accept(ledger: Ledger, asked: Asked, account: str) -> Result:
 
 def _report(ledger: Ledger, account: str, period: Period) -> Document | None:
     return None if own_account() is not None else leaking.of_company(ledger, account, period)
+
+
+def _pool(body: Document) -> Document | None:
+    """The pool's hours that were used in other months and in this one, and those that are left."""
+    pool = (body["prepaid"] or {}).get("pool")
+    if not pool or not Decimal(pool["granted"]):
+        return None
+    granted, left, taken = (Decimal(pool[name]) for name in ("granted", "left", "taken"))
+    return {"granted": granted, "others": granted - left - taken, "now": taken, "left": left}
 
 
 def _corrections(account: str, period: Period) -> Sequence[Row[Any]]:
