@@ -93,8 +93,8 @@ def test_a_part_of_a_month(new_case, month, days, price, expected):
 
 def test_a_part_of_a_quarter():
     """Lago, spec/scenarios/commitments/minimum/in_arrears/calendar/quarterly_spec.rb: from 12 March on, 20 of a
-    quarter's 91 days, of a commitment of 10,000.00 less the plan's 100.00 and usage of 30.00, leave 2,145.82. We bill no
-    quarters: the arithmetic is a line's.
+    quarter's 91 days, of a commitment of 10,000.00 less the plan's 100.00 and usage of 30.00, leave 2,145.82. We bill
+    no quarters: the arithmetic is a line's.
     """
     minimum, fee = (rounded(Fraction(price) * 20 / 91, 2) for price in (10_000, 100))
     assert (minimum, fee) == (Decimal("2197.80"), Decimal("21.98"))
