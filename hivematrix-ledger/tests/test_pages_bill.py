@@ -131,6 +131,15 @@ class TestMainActs:
         page.get_by_role("button", name="Add").click()
         assert two_months.rows("SELECT asset_uid, billing_type FROM asset_overrides") == [("a-SW1", "Server")]
 
+    def test_what_changed_after_the_month_is_listed_on_its_preview(self, two_months, browser_page):
+        said = {"key": "per_user", "value": "90"}
+        two_months.ledger.call("PUT", "/api/overrides/client/620547", json=said)
+        visit = browser_page(two_months.ledger, "auditor")
+        page = visit.open(BILL)
+        page.locator("summary", has_text="2 rows were changed after October 2025 ended").click()
+        assert page.get_by_text("per_user added: value 90").is_visible()
+        visit.check()
+
     def test_who_may_not_put_it_right_is_not_led_there(self, two_months, browse):
         two_months.put("client_overrides", "620547", "per_server", "0", None, None)
         assert "Set the rate" in browse(two_months).get(BILL).text

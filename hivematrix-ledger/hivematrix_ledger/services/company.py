@@ -16,7 +16,7 @@ from hivematrix_ledger.domain.engines import NoBill
 from hivematrix_ledger.domain.explain import explained
 from hivematrix_ledger.domain.grouping import KINDS, group_at, sections
 from hivematrix_ledger.domain.hours_statement import statement
-from hivematrix_ledger.services import Ledger, acceptance, bills, comparing, hours, leaking, no_company
+from hivematrix_ledger.services import Ledger, acceptance, bills, comparing, history, hours, leaking, no_company
 from hivematrix_ledger.services.acceptance import Asked, Result
 from hivematrix_ledger.store import corrections
 
@@ -73,6 +73,7 @@ def page(ledger: Ledger, account: str, period: Period) -> Document:
         "compared": compared(ledger, account, period, period.plus(-1)),
         "bar": _pool(body),
         "entries": [row for row in statement([body]) if row["what"] == "used"],
+        "late": [] if shown.is_accepted else history.changed_after(account, period, ledger.defaults.zone),
         "corrections": _corrections(account, period) if shown.is_accepted else [],
         "must_answer": ledger.insist,
         "is_over": period.has_ended(clock.now(), ledger.defaults.zone),
