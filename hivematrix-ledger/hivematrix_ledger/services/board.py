@@ -11,9 +11,8 @@ from sqlalchemy import Row
 
 from hivematrix_ledger import store
 from hivematrix_ledger.clients import PAGE, Sealed
-from hivematrix_ledger.domain.engines import NoBill
-from hivematrix_ledger.domain.recurring import recurring
-from hivematrix_ledger.services import Ledger, leaking
+from hivematrix_ledger.domain.engines import Bill, NoBill
+from hivematrix_ledger.services import Brief, Ledger, bills, leaking
 from hivematrix_ledger.store import board as held
 
 Document = dict[str, Any]
@@ -54,7 +53,7 @@ def _page(ledger: Ledger, period: Period, accounts: Sequence[str], on_their_way:
     feed = ledger.codex.feed_of(period, accounts)
     sent = [account for account in accounts if account in on_their_way]
     unrecorded = ledger.archive.sealed(str(period), sent) if sent else {}
-    for report in leaking.reports(ledger, period, feed):
+    for report in leaking.reports(ledger, period, feed, bills.settle_briefly):
         row = _computed(report)
         if row["account_number"] in unrecorded:
             row |= {"state": "unrecorded", "reason": "sealed in the archive, not recorded here yet"}
@@ -67,19 +66,23 @@ def _computed(report: leaking.Report) -> Document:
     outcome, _ = report
     if isinstance(outcome, NoBill):
         return _row(outcome.account_number, outcome.status, reason=outcome.reason)
-    body = outcome.body
+    brief = outcome if isinstance(outcome, Brief) else Brief.of(outcome.body, _digest(outcome))
     number = len(leaking.unanswered(report))
     state = "sealed" if isinstance(outcome, Sealed) else "findings" if number else "open"
     return _row(
-        body["account_number"],
+        brief.account_number,
         state,
-        invoice_number=body["invoice_number"],
-        currency=body["currency"],
-        totals=body["totals"],
-        recurring=format(recurring(body), "f"),
+        invoice_number=brief.invoice_number,
+        currency=brief.currency,
+        totals=brief.totals,
+        recurring=brief.recurring,
         findings=number,
-        digest=outcome.receipt["body"] if isinstance(outcome, Sealed) else outcome.digest,
+        digest=brief.digest,
     )
+
+
+def _digest(outcome: Sealed | Bill) -> str:
+    return str(outcome.receipt["body"]) if isinstance(outcome, Sealed) else outcome.digest
 
 
 def _accepted(row: Row[Any]) -> Document:
