@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".venv"
 PYTHON = FOLDER / "bin" / "python"
 OLDEST = (3, 11)
+_STAMP = FOLDER / "hivematrix.stamp"
 
 
 def become(script: str) -> None:
@@ -22,17 +23,21 @@ def become(script: str) -> None:
         os.execv(PYTHON, [str(PYTHON), script, *sys.argv[1:]])  # noqa: S606 - the same script, no shell
 
 
+def current() -> bool:
+    """Whether the environment is there and of this release."""
+    return PYTHON.exists() and _STAMP.exists() and _STAMP.read_text() == _fingerprint()
+
+
 def ensure() -> None:
     """Install exactly what requirements.lock names, hashes checked, and the packages of this checkout."""
-    stamp, wanted = FOLDER / "hivematrix.stamp", _fingerprint()
-    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
+    if current():
         return
     sys.stderr.write("Making .venv from requirements.lock (about half a minute the first time)\n")
     if not PYTHON.exists():
         venv.create(FOLDER, with_pip=True)
     _pip("install", "--require-hashes", "-r", str(ROOT / "requirements.lock"))
     _pip("install", "--no-deps", "-e", str(ROOT))
-    stamp.write_text(wanted)
+    _STAMP.write_text(_fingerprint())
 
 
 def _fingerprint() -> str:

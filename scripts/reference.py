@@ -21,7 +21,8 @@ from hivematrix_common.errors import CODES
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 SOURCES = """
 `instance/<service>.conf` in HIVEMATRIX_HOME, mode 0600, read by configparser; `%` is literal. The environment
-(`HIVEMATRIX_<SERVICE>_<SECTION>_<KEY>`) wins over the service folder's `.flaskenv`, which wins over the file.
+(`HIVEMATRIX_<SERVICE>_<SECTION>_<KEY>`) wins over systemd's credentials (`<service>.<section>.<key>`, secrets alone),
+these win over the service folder's `.flaskenv`, which wins over the file.
 Unknown keys are errors. A secret may be given as `<key>_file`, the path of a file with mode 0600.
 
 """

@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 SCRIPTS = {"scheduled_snapshots": ROOT / "hivematrix-archive" / "scheduled_snapshots.py"}
 POSTGRES_PORT = 5009
+WORKERS = ("gw0", "gw1")  # those of scripts/test: each draws ports of its own
 # What only the tests' own mesh has: a time zone with clock changes, and statements that give up soon.
 ZONE = "Europe/Berlin"
 STATEMENT_SECONDS = 4
@@ -303,7 +304,8 @@ class Browser:
 
 def free_offset() -> int:
     """An offset at which all ports of a mesh are free, PostgreSQL's included; runs side by side draw different ones."""
-    drawn = random.sample(range(9_000, 27_000, 40), 400)
+    own = WORKERS.index(os.environ.get("PYTEST_XDIST_WORKER", WORKERS[0]))
+    drawn = random.sample(range(9_000 + 40 * own, 27_000, 40 * len(WORKERS)), 200)
     return next(
         n for n in drawn if all(is_free(port + n) for port in (*map(PORTS.__getitem__, SERVICES), POSTGRES_PORT))
     )

@@ -40,7 +40,7 @@ ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}
 OWN, NEIGHBOUR = "620547", "183729"
 PERSON_OF = {role: person for person, role in ROLE_OF.items()}
 INVALID = 'Bearer error="invalid_token"'
-PARAMETER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
+PARAMETER = re.compile(r"<(?:([^:<>]+):)?([^<>]+)>")
 REFUSED = """SELECT trace_id, outcome, address, concat_ws(' ', actor, action, target, details::text)
     FROM audit.entries WHERE status IN (401, 403) ORDER BY id"""
 
@@ -135,7 +135,7 @@ class Door:
             self.service.client.set_cookie(sessions.cookie_name(self.service.settings), bad_cookie)
         if bearer is not None:
             sent["Authorization"] = bearer
-        named = PARAMETER.sub(lambda match: account if match[1] == "account_number" else "unknown", row.path)
+        named = PARAMETER.sub(lambda match: filled(account, *match.groups()), row.path)
         answer = self.service.client.open(
             named,
             method=row.method,
@@ -320,6 +320,11 @@ def test_two_tokens_at_once_are_a_bad_request(open_door: Any, name: str) -> None
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (400, 'Bearer error="invalid_request"'), row
 
 
+def filled(account: str, kind: str | None, name: str) -> str:
+    """A parameter of a path: the account that is asked for, or what is nowhere to be found."""
+    return account if name == "account_number" else "7" if kind == "int" else "unknown"
+
+
 def insufficient(row: Row) -> str:
     return 'Bearer error="insufficient_scope"' + (f', scope="{row.scope}"' if row.scope in SCOPES else "")
 
@@ -398,8 +403,9 @@ def test_a_client_is_told_of_a_neighbour_what_it_is_told_of_nobody(open_door: An
     for row in [row for row in table()[name] if row.clients_by == "account_number"]:
         assert row.answers[CLIENT] == access.OWN
         answer = door.ask(row, cookie=door.session(CLIENT), account=NEIGHBOUR)
-        assert (answer.status_code, answer.json["code"]) == (404, "not_found"), row
-        assert answer.json["detail"] == f"There is no company {NEIGHBOUR}.", row
+        assert answer.status_code == 404, row
+        assert f"There is no company {NEIGHBOUR}." in answer.text, row
+        assert answer.json is None if row.page else answer.json["code"] == "not_found", row
 
 
 @pytest.mark.parametrize("name", SERVICES)

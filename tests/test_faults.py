@@ -97,7 +97,7 @@ def test_a_frozen_server_freezes_nobody_else(mesh: Any) -> None:
             requests.get(f"{mesh.url('archive')}/livez", timeout=5)
             requests.get(f"{mesh.url('ledger')}/health", timeout=5)
             slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 2  # a hang takes longer; how quick it is stands in the figures
+    assert slowest < 5  # a hang takes longer; how quick it is stands in the figures
     mesh.assert_closes(2013, 3)
 
 
@@ -194,7 +194,7 @@ def test_five_hundred_dripping_clients_keep_nobody_else_waiting(mesh: Any) -> No
             began = time.monotonic()
             assert requests.get(f"{mesh.url('archive')}/health", timeout=5).ok
             slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 2  # a hang takes longer; how quick it is stands in the figures
+    assert slowest < 5  # a hang takes longer; how quick it is stands in the figures
 
 
 def is_refused(error: requests.ConnectionError) -> bool:

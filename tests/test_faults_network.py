@@ -115,8 +115,8 @@ def test_twenty_slow_seconds_are_waited_for_and_keep_nobody_else_waiting(straine
         answers = [one.result() for one in patient]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert hasty.status_code in {503, 504}
-    assert hasty.elapsed.total_seconds() < 6
-    assert slowest < 1  # a hang takes longer; how quick it is stands in the figures
+    assert hasty.elapsed.total_seconds() < SLOW
+    assert slowest < 5  # a hang takes longer; how quick it is stands in the figures
     out, err = close.communicate(timeout=120)
     assert close.returncode == 0, out + err
     strained.assert_sound((2012, 1), (2012, 2))

@@ -38,8 +38,8 @@ def failpoints() -> list[str]:
     for service in ("ledger", "archive"):
         for path in (ROOT / f"hivematrix-{service}" / f"hivematrix_{service}").rglob("*.py"):
             found |= set(re.findall(r'failpoint\("([^"]+)"\)', path.read_text(encoding="utf-8")))
-    # What corrections and erasures pass is struck in tests of their own.
-    return sorted(place for place in found if not place.startswith(("correct-", "erase-")))
+    # What corrections, erasures and mails pass is struck in tests of their own.
+    return sorted(place for place in found if not place.startswith(("correct-", "erase-", "send-")))
 
 
 # At the N-th pass as well, in the full size of the proof.

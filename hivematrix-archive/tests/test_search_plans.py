@@ -102,3 +102,5 @@ def test_a_page_in_another_order_and_one_bill_come_through_their_index(large):
     assert "billing_snapshots_total" in {node.get("Index Name") for node in later}
     one = plans_of(large, lambda: reading.body(session(), "100042-50"))
     assert "billing_snapshots_invoice_number_key" in {node.get("Index Name") for node in one}
+    tables = {node["Relation Name"] for node in one if "Relation Name" in node}
+    assert len(tables - {"billing_snapshots"}) == 1, "all years were looked through for one bill"

@@ -1,8 +1,9 @@
-"""Configuration: typed sections, three sources, every fault named at once.
+"""Configuration: typed sections, four sources, every fault named at once.
 
-Order: environment (`HIVEMATRIX_<SERVICE>_<SECTION>_<KEY>`), the service folder's `.flaskenv`, `instance/<service>.conf`
-in HIVEMATRIX_HOME. A service declares a Settings class whose fields are sections, and sections whose fields are keys:
-that declaration is the parser, the check and the reference (docs/reference/configuration.md) in one.
+Order: environment (`HIVEMATRIX_<SERVICE>_<SECTION>_<KEY>`), systemd's credentials, the service folder's `.flaskenv`,
+`instance/<service>.conf` in HIVEMATRIX_HOME. A service declares a Settings class whose fields are sections, and its
+whose fields are keys: that declaration is the parser, the check and the reference (docs/reference/configuration.md) in
+one.
 """
 
 import configparser
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, cast, get_args, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from hivematrix_common import clock, conffile, tokens
+from hivematrix_common import clock, conffile, starter, tokens
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.money import parse_currency
 from hivematrix_common.domain.roles import SCOPES
@@ -242,6 +243,7 @@ class _Loader:
         sections = section_types(self.kind)
         self._read_conf(sections)
         self._read_dotenv()
+        self._read_credentials(sections)
         self._read_environment(sections)
         values = {name: self._section(name, kind) for name, kind in sections.items()}
         self._check_database(values.get("database"))
@@ -294,6 +296,17 @@ class _Loader:
         elif name not in _DOTENV_UNUSED:
             self.faults.append(f"{where}: unknown key")
 
+    def _read_credentials(self, sections: Mapping[str, type[Any]]) -> None:
+        """Systemd gives them to this process alone; who else may read them is its own matter."""
+        for (name, member), path in starter.credentials(self.environ, self.name).items():
+            known = (
+                {f.name: f.metadata["secret"] for f in dataclasses.fields(sections[name])} if name in sections else {}
+            )
+            if known.get(member):
+                self.found[name, member] = (path.read_text(encoding="utf-8").strip(), f"credential {path.name}")
+            else:
+                self.faults.append(f"credential {path.name}: there is no secret [{name}] {member}")
+
     def _read_environment(self, sections: Mapping[str, type[Any]]) -> None:
         if self.environ.get("FLASK_DEBUG", "").lower() in _TRUE:
             self.faults.append("environment: FLASK_DEBUG: a debugger is never run; unset it")
@@ -334,7 +347,11 @@ class _Loader:
             elif member.default is dataclasses.MISSING:
                 self.faults.append(f"{self.conf}: [{name}] {member.name}: missing ({member.metadata['text']})")
                 values[member.name] = None
-        return kind(**values)
+        try:
+            return kind(**values)
+        except ValueError as error:  # keys that do not go together
+            self.faults.append(f"{self.conf}: [{name}] {error}")
+            return None
 
     def _check_database(self, database: Database | None) -> None:
         where = f"{self.conf}: [database]"

@@ -14,10 +14,10 @@ from waitress.channel import HTTPChannel
 from waitress.server import create_server
 from waitress.task import ErrorTask
 
-from hivematrix_common import logs, metrics
+from hivematrix_common import logs, metrics, starter
 from hivematrix_common.errors import Problem, code_for_status
 from hivematrix_common.exhaustion import end_if_exhausted, end_with_any_thread
-from hivematrix_common.health import prober
+from hivematrix_common.health import Prober, prober
 from hivematrix_common.web import BODY_LIMIT, PROBLEM, App
 
 # A page of 500 bills is 20 MB: Waitress's own 8 KiB a turn and temporary files cost more than the bills' checks.
@@ -53,11 +53,12 @@ class Channel(HTTPChannel):
 def make_server(app: App) -> Any:
     """A Waitress server bound to the configured address; OSError when the port is taken."""
     service = app.settings.service
+    door = starter.inherited_door(service.bind, app.settings.port)
+    where: dict[str, Any] = {"sockets": [door]} if door else {"host": service.bind, "port": app.settings.port}
     limits = [getattr(view, "hm_max_body", BODY_LIMIT) for view in app.view_functions.values()]
     server: Any = create_server(
         app,
-        host=service.bind,
-        port=app.settings.port,
+        **where,
         threads=service.threads,
         connection_limit=service.connection_limit,
         channel_timeout=service.channel_timeout,
@@ -93,6 +94,7 @@ def _handle_error(usual: Callable[[], None]) -> None:
 def serve(app: App) -> int:
     """Run until SIGTERM or SIGINT; then /readyz says 503, running requests finish, and 0 is returned."""
     server = make_server(app)
+    starter.tell(keep=server.socket)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -102,13 +104,22 @@ def serve(app: App) -> int:
     _settle_memory()
     threading.Thread(target=server.run, name="waitress", daemon=True).start()
     _log.info("listening", extra={"bind": app.settings.service.bind, "port": app.settings.port})
-    stop.wait()
+    starter.tell("READY=1")
+    _live(server, probe, stop)
+    starter.tell("STOPPING=1")
     probe.draining.set()
     _drain(app, server)
     server.task_dispatcher.shutdown(cancel_pending=False, timeout=1)
     probe.stop()
     _log.info("stopped")
     return 0
+
+
+def _live(server: Any, probe: Prober, stop: threading.Event) -> None:
+    """Wait for `stop`. The sign of life comes from the thread that all connections need: when it hangs, none comes."""
+    while not stop.wait(starter.watchdog_seconds()):
+        status = f"STATUS={probe.fault() or 'ready'}"
+        server.trigger.pull_trigger(partial(starter.tell, "WATCHDOG=1", status))
 
 
 def _settle_memory() -> None:

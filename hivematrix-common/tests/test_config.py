@@ -224,3 +224,27 @@ def test_browsers_find_the_services_by_their_public_addresses(load: Callable[...
     far = load(DATABASE.removeprefix(WITHOUT_PAGES) + public)
     assert (far.public_url("toy"), far.public_url("helm")) == ("https://b.example/toy", "https://b.example/helm")
     assert (far.public_url("codex"), far.peer_url("helm")) == ("http://127.0.0.1:5010", "http://127.0.0.1:5004")
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "toy.extra.secret").write_text("from systemd\n")
+    (folder / "ledger.smtp.password").write_text("another service's\n")
+    return folder
+
+
+def test_a_credential_of_systemd_stands_for_a_secret(load: Callable[..., Any], credentials: Path) -> None:
+    conf = DATABASE + "[extra]\nsecret = from the conf\n"
+    given = {"CREDENTIALS_DIRECTORY": str(credentials)}
+    assert load(conf, given).extra.secret == "from systemd"
+    assert load(conf, given | {"HIVEMATRIX_TOY_EXTRA_SECRET": "typed"}).extra.secret == "typed"
+    assert load(conf).extra.secret == "from the conf"
+
+
+def test_a_credential_that_is_no_secret_is_refused(load: Callable[..., Any], credentials: Path) -> None:
+    (credentials / "toy.extra.size").write_text("7")
+    (credentials / "toy.nothing.here").write_text("7")
+    faults = faults_of(load, DATABASE, {"CREDENTIALS_DIRECTORY": str(credentials)})
+    assert faults == ["there is no secret [extra] size", "there is no secret [nothing] here"]

@@ -1,10 +1,10 @@
-"""COPY goes past SQLAlchemy; its faults are told as any other statement's."""
+"""Pooled connections, reads without a transaction, and COPY, which goes past SQLAlchemy."""
 
 from contextlib import closing
 from typing import Any
 
 import pytest
-from hivematrix_common.database import copy_rows
+from hivematrix_common.database import copy_rows, single_reads
 from hivematrix_common.testing import Server
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
@@ -36,3 +36,32 @@ def test_a_connection_lost_in_a_copy_is_told_and_given_up(own_toy: Any, postgres
     assert lost.value.connection_invalidated
     session.rollback()
     assert session.scalar(text("SELECT pg_backend_pid()")) != pid
+
+
+def test_a_connection_that_died_in_the_pool_costs_nobody_a_request(own_toy: Any, postgres: Server) -> None:
+    session = own_toy.db.session
+    pid = session.scalar(text("SELECT pg_backend_pid()"))
+    session.rollback()
+    with closing(postgres.admin()) as admin, admin.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    assert session.scalar(text("SELECT pg_backend_pid()")) != pid
+
+
+def test_a_live_connection_is_taken_again(own_toy: Any) -> None:
+    session, pids = own_toy.db.session, set()
+    for _ in range(3):
+        pids.add(session.scalar(text("SELECT pg_backend_pid()")))
+        session.rollback()
+    assert len(pids) == 1
+
+
+def test_each_single_read_sees_what_is_committed_when_it_begins(own_toy: Any) -> None:
+    session, count = own_toy.db.session, text("SELECT count(*) FROM notes")
+    with single_reads(own_toy.db) as reader:
+        before = reader.scalar(count)
+        copy_rows(session, "notes", ("text",), b"x\n")
+        session.commit()
+        assert (before, reader.scalar(count)) == (0, 1)
+        assert not session.scalar(
+            text("SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND pid <> pg_backend_pid()")
+        )

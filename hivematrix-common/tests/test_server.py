@@ -186,7 +186,7 @@ def test_health_answers_quickly_while_the_database_hangs(start: Callable[..., An
             for process in frozen:
                 process.send_signal(signal.SIGCONT)
         wait_for(lambda: requests.get(f"{url}/readyz", timeout=1).ok)
-    assert slowest < 1  # a hang takes longer; how quick it is stands in the figures
+    assert slowest < 5  # a hang takes longer; how quick it is stands in the figures
 
 
 def backends(cluster: Cluster) -> list[Any]:

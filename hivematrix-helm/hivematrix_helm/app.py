@@ -9,13 +9,18 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.models import db
-from hivematrix_helm.routes import account, administration, api, audit, sessions, sign_in, tokens, users
+from hivematrix_helm.routes import account, administration, api, audit, backups, sessions, sign_in, tokens, users
 from hivematrix_helm.routes.pages import pages
 from hivematrix_helm.services.sessions import LocalSource
 
 # Importing them puts their pages into the table.
-PAGE_MODULES = (sign_in, account, administration)
-PAGES = (("Overview", "pages.home"), ("People", "pages.users"), ("Tokens", "pages.tokens"))
+PAGE_MODULES = (sign_in, account, administration, backups)
+PAGES = (
+    ("Overview", "pages.home"),
+    ("Backups", "pages.backups"),
+    ("People", "pages.users"),
+    ("Tokens", "pages.tokens"),
+)
 
 
 def create_app(settings: HelmSettings | None = None) -> App:

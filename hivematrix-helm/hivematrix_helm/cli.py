@@ -1,4 +1,4 @@
-"""hivematrix-helm: init, up, down, status, logs, env, tokens, users, witness; what every service has beside them."""
+"""hivematrix-helm: init, up, down, status, logs, env, tokens, users, witness, backup, and what every service has."""
 
 import shlex
 import shutil
@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from hivematrix_helm import supervisor
 from hivematrix_helm.app import create_app
-from hivematrix_helm.commands import tokens, usage_told, users, witness
+from hivematrix_helm.commands import backup, health, retention, tokens, usage_told, users, witness
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain.loglines import LEVELS, Entry
 from hivematrix_helm.domain.mesh import SERVICES
@@ -184,9 +184,14 @@ def env(home: str | None) -> int:
     return cli.DONE
 
 
+group.add_command(health.command)
 group.add_command(tokens.group)
 group.add_command(users.group)
 group.add_command(witness.group)
+group.add_command(backup.group)
+group.add_command(backup.recover)
+backup.group.add_command(retention.prune)
+backup.group.add_command(retention.send)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

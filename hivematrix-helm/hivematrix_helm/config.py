@@ -7,6 +7,8 @@ from typing import Literal
 from hivematrix_common.config import Settings
 from hivematrix_common.sections import key, section
 
+from hivematrix_helm.domain.offsite import Template
+
 POSTGRES_PORT = 5009
 
 
@@ -35,9 +37,48 @@ class Witness:
 class Timer:
     by: Literal["auto", "helm", "systemd"] = key(
         "auto",
-        "who has due months sealed each hour: helm, systemd (archive-snapshot.timer), or auto: systemd where it has "
-        "that unit, else helm",
+        "who has due months sealed each hour, and backups made and drilled each night: helm, systemd "
+        "(archive-snapshot.timer, hivematrix-backup.timer, hivematrix-drill.timer), or auto: of each, systemd where "
+        "it has that unit, else helm",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    directory: str = key(
+        "", "folder of the backup sets, of which nobody else may read; HIVEMATRIX_HOME/backups if empty"
+    )
+    recipients: str = key("", "age public keys (age1...), separated by spaces, that everything in a set is sealed for")
+    identity: str = key("", "age secret key that opens sets for drills and restores; best `identity_file`", secret=True)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.recipients.replace(",", " ").split())
+
+
+@dataclass(frozen=True, kw_only=True)
+class OffSite:
+    copy: str = key(
+        "", "command that copies a set to another place, such as: rclone copy {set} far:hivematrix/{name}; no shell"
+    )
+    read_back: str = key(
+        "", "command that prints a file of such a copy, such as: rclone cat far:hivematrix/{name}/{file}; both or none"
+    )
+    minutes: int = key(120, "how long one of these commands may take")
+
+    def __post_init__(self) -> None:
+        if bool(self.copy) != bool(self.read_back):
+            raise ValueError("a copy that nobody reads back proves nothing: give copy and read_back, or neither")
+        if self.copy:
+            _ = self.sending, self.reading
+
+    @property
+    def sending(self) -> Template:
+        return Template.parse("copy", self.copy, ("set", "name"))
+
+    @property
+    def reading(self) -> Template:
+        return Template.parse("read_back", self.read_back, ("name", "file"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +88,5 @@ class HelmSettings(Settings):
     audit: Audit = section(Audit)
     witness: Witness = section(Witness)
     timer: Timer = section(Timer)
+    backup: Backup = section(Backup)
+    offsite: OffSite = section(OffSite)

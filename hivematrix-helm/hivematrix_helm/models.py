@@ -183,3 +183,15 @@ looks = Table(
     Column("directory_fault", Text),
     schema="witness",
 )
+
+# How the backup stands: one row.
+backup_watch = Table(
+    "backup_watch",
+    db.metadata,
+    Column("id", Integer, primary_key=True),
+    Column("began_at", INSTANT, nullable=False),
+    Column("looked_at", INSTANT, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("since", INSTANT, nullable=False),
+)

@@ -235,3 +235,46 @@ class Witness(Model):
     directory: str | None = Field(description="where each checkpoint is copied to")
     directory_fault: str | None
     findings: list[Finding] = Field(description="the last changes, newest first")
+
+
+class BackupSet(Model):
+    """A set, what is known of it, whether it is off-site, and what pruning would do with it."""
+
+    name: str
+    made_at: datetime | None
+    bytes: int | None
+    encrypted: bool | None
+    state: str = Field(description="unverified, verified, proved, bad or gone")
+    told: str = Field(description="what is wrong with it")
+    verified_at: datetime | None
+    proved_at: datetime | None
+    seconds: float | None = Field(description="how long its drill took")
+    off_site_at: datetime | None = Field(description="when its copy was read back and found the same")
+    off_site_fault: str
+    stays: bool
+    reasons: list[str] = Field(description="why it stays, or why it goes")
+
+
+class Drill(Model):
+    set: str
+    at: datetime
+    seconds: float | None
+
+
+class Backups(Model):
+    """How the backup stands. `proof_age_seconds` is null while no set was proved."""
+
+    state: str = Field(description="waiting, good, late, damaged or not_away")
+    alert: bool = Field(description="whether somebody has to look: the last three states")
+    detail: str
+    since: datetime | None = Field(description="when it was found to be so")
+    looked_at: datetime | None
+    proof: Drill | None = Field(description="the last drill that went well, of a set that was then fresh")
+    proof_age_seconds: int | None
+    restore_seconds: float | None = Field(description="what the newest good set would take, by the last drill")
+    verified: int
+    floor: int = Field(description="so many verified sets always stay")
+    directory: str
+    off_site: bool = Field(description="whether sets are copied to another place")
+    sets: list[BackupSet] = Field(description="newest first")
+    drills: list[Drill] = Field(description="the last one of each set, oldest first")

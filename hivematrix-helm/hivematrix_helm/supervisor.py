@@ -41,6 +41,7 @@ class Runner(Protocol):
     def terminate(self) -> None: ...
     def kill(self) -> None: ...
     def last_words(self) -> str: ...
+    def close_door(self) -> None: ...
 
 
 class Supervisor:
@@ -114,6 +115,8 @@ class Supervisor:
             level = logging.INFO if unit.state is State.STOPPED else logging.WARNING
             fields = {"unit": name, "exit_code": code, "state": unit.state.value, "why": unit.why}
             _log.log(level, "ended", extra=fields)
+            if not unit.is_back_soon(now):
+                runner.close_door()
         if unit.state is State.STOPPING and unit.is_due(now):
             runner.kill()
         if unit.state is State.WAITING and unit.is_due(now):

@@ -118,3 +118,46 @@ def at_home(browser, maya, password):
     """Maya's browser, signed in."""
     browser.sign_in("maya", password)
     return browser
+
+
+@pytest.fixture
+def make_set():
+    """`make_set(settings, at)`: a set as a run leaves it, of small files; its record."""
+    from hivematrix_helm.domain.backup import Manifest, Pace, set_name
+    from hivematrix_helm.system import streams
+    from hivematrix_helm.system.sets import Sets
+
+    def make(settings, at, *, verified=True, proved=None, fault="", size=40):
+        place = Sets.of(settings)
+        place.prepare()
+        with place.partial() as partial:
+            for service in ("ledger", "codex", "archive", "helm"):
+                (partial / f"{service}.dump").write_bytes(f"{service} at {at}".encode().ljust(size, b"."))
+            files = {path.name: streams.hashed(path) for path in partial.iterdir()}
+            manifest = Manifest(set_name(at), at, "1.0.0", "pg_dump 18", False, (), files, "log.tar")
+            record = place.finish(partial, manifest)
+        if verified or proved:
+            record = record.found_good(at, Pace(proved, 1000) if proved else None)
+        record = record.found_bad(fault) if fault else record
+        place.keep(record)
+        return record
+
+    return make
+
+
+@pytest.fixture
+def run_helm(helm, capfd):
+    """`run_helm("backup", "prune", "--json")`: what the command printed, read when it is JSON."""
+    import json
+
+    from hivematrix_helm import cli
+
+    def run(*arguments, code=0):
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*arguments, "--home", str(helm.settings.home)])
+        said = capfd.readouterr()
+        assert (ended.value.code or 0) == code, said
+        return json.loads(said.out) if said.out.startswith(("{", "[")) else said.out or None
+
+    return run

@@ -1,13 +1,16 @@
 """Helm's pages in a real browser: in and out, one's account, people, tokens, what runs; each is a sound page."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from hivematrix_common import clock
+from hivematrix_common.conffile import set_section
 from hivematrix_common.postgres import free_port
 from hivematrix_helm.app import create_app
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain import second_factor
+from hivematrix_helm.services import proofs
 from hivematrix_helm.store import people
 from werkzeug.wrappers import Response
 
@@ -288,3 +291,21 @@ def test_a_client_has_an_account_and_nothing_to_operate(come):
     assert visit.page.get_by_role("link", name="Operations").count() == 0
     visit.open("/", 403)
     visit.check()
+
+
+def test_the_backups_page_shows_proofs_sets_and_what_goes_next(come, helm, make_set):
+    now = clock.now().replace(microsecond=0)
+    for night in range(40, 0, -1):
+        make_set(helm.settings, now - timedelta(days=night), proved=10.0 + night % 7)
+    make_set(helm.settings, now - timedelta(hours=5), fault="archive.dump: its content is not what was written")
+    set_section(helm.settings.conf, "offsite", {"copy": "false {set} {name}", "read_back": "cat {name} {file}"})
+    with helm.app.app_context():
+        proofs.look(helm.settings)
+    visit = come("ravi", "technician")
+    page = arrived(visit.open("/backups"), "Backups")
+    visit.check()
+    assert "archive.dump: its content is not what was written" in page.get_by_role("alert").text_content()
+    assert page.get_by_role("table", name="Backup sets, newest first").locator("tbody tr").count() == 41
+    assert "30 drills" in part(page, "Drills")
+    assert "Damaged" in page.locator("tbody tr").first.text_content()
+    assert page.get_by_role("img", name=re.compile("Seconds a drill took")).is_visible()

@@ -95,3 +95,12 @@ def test_whatever_happens_the_last_order_is_obeyed(events):
 @given(st.integers(1, 2000))
 def test_the_delay_never_exceeds_half_a_minute(failures):
     assert 1 <= delay(failures) <= LONGEST_DELAY
+
+
+def test_it_is_waited_for_only_when_it_is_back_soon():
+    failing = crash(crash(crash(Unit(), 0, code=1), 10, code=1), 20, code=1)
+    assert crash(Unit(), 0).is_back_soon(0)
+    assert Unit().started(0).restart(5, 25).exited(6, 0, "").is_back_soon(6)
+    assert not failing.is_back_soon(failing.since)
+    assert not Unit().started(0).stop(5, 25).exited(6, 0, "").is_back_soon(6)
+    assert not Unit().started(0).exited(1, 78, "no").is_back_soon(1)

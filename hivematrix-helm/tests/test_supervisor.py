@@ -2,12 +2,15 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 
 import pytest
+from hivematrix_common.conffile import set_section
+from hivematrix_common.postgres import free_port
 from hivematrix_helm.domain.unit import State
 from hivematrix_helm.supervisor import Supervisor
 from hivematrix_helm.system import control, meshfile
@@ -27,7 +30,7 @@ time.sleep(60)
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("logs", "run"):
+    for name in ("instance", "logs", "run"):
         (tmp_path / name).mkdir()
     return tmp_path
 
@@ -51,6 +54,7 @@ def supervised(folder):
     for supervisor in made:
         for runner in supervisor.runners.values():
             runner.kill()
+            runner.close_door()
             if runner.process:
                 runner.process.wait()
 
@@ -178,8 +182,6 @@ def test_the_control_socket_answers_and_says_when_nobody_listens(process, folder
 
 
 def test_a_caller_that_says_nothing_does_not_stop_the_supervisor(process, folder):
-    import socket
-
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(folder / "run" / "helm.sock"))
         assert "state" in control.ask(folder / "run", {"do": "start", "service": "codex"})
@@ -212,3 +214,43 @@ def test_a_reused_pid_is_never_ended(folder):
     finally:
         stranger.kill()
         stranger.wait()
+
+
+ANSWER = """
+import signal, socket, sys
+from hivematrix_common.starter import inherited_door
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+door = inherited_door("127.0.0.1", int(sys.argv[1]))
+while True:
+    door.accept()[0].close()
+"""
+
+
+@pytest.fixture
+def answering(supervised, folder):
+    """A service that answers by hanging up; returns the supervisor and how to call it."""
+    port = free_port()
+    set_section(folder / "instance" / "ledger.conf", "service", {"port": str(port)})
+    supervisor = supervised(ledger=ANSWER)
+    supervisor.runners["ledger"].arguments.append(str(port))
+    supervisor.step(time.monotonic())
+    return supervisor, lambda: socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def test_who_calls_while_a_service_restarts_waits_for_it(answering):
+    supervisor, call = answering
+    with call() as caller:
+        assert caller.recv(1) == b""
+    supervisor.answer({"do": "restart", "service": "ledger"})
+    supervisor.runners["ledger"].process.wait()
+    with call() as caller:  # nobody runs now
+        until(supervisor, lambda: supervisor.units["ledger"].state is State.RUNNING)
+        assert caller.recv(1) == b""
+
+
+def test_who_calls_a_stopped_service_is_refused_at_once(answering):
+    supervisor, call = answering
+    supervisor.answer({"do": "stop", "service": "ledger"})
+    until(supervisor, lambda: supervisor.units["ledger"].state is State.STOPPED)
+    with pytest.raises(ConnectionRefusedError):
+        call()

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hivematrix_helm.config import HelmSettings, Timer
@@ -44,6 +45,16 @@ def machine(tmp_path, monkeypatch):
 def test_one_of_both_does_it(machine, by, systemd, unit, ours):
     machine(systemd=systemd, unit=unit)
     assert timer.is_ours(replace(HelmSettings(), timer=Timer(by=by))) is ours
+
+
+def test_of_each_timer_it_is_asked_by_itself(machine, tmp_path):
+    """Sealing may be systemd's while nobody backs up yet."""
+    machine(systemd=True, unit=True)
+    settings = HelmSettings()
+    ours = {unit: timer.is_ours(settings, unit) for unit in (timer.UNIT, timer.BACKUP_UNIT, timer.DRILL_UNIT)}
+    assert ours == {timer.UNIT: False, timer.BACKUP_UNIT: True, timer.DRILL_UNIT: True}
+    (tmp_path / "units" / timer.BACKUP_UNIT).touch()
+    assert timer.is_ours(settings, timer.BACKUP_UNIT) is False
 
 
 def test_another_word_is_no_configuration(helm):
@@ -86,6 +97,14 @@ def test_an_hour_in_which_nothing_is_due_is_no_news(command, home, caplog):
     assert told(caplog) == []
 
 
+@pytest.mark.parametrize(("work", "asked"), [("back_up", "helm backup run"), ("drill", "helm backup drill")])
+def test_the_night_is_the_timers_own_commands_for_this_home(command, home, caplog, work, asked):
+    command("echo {asked} $HIVEMATRIX_HOME; exit 1")
+    assert getattr(timer, work)(home, threading.Event()) == 1
+    assert told(caplog) == [("ERROR", 1, f"{asked} {home}")]
+    assert caplog.records[-1].alert == "schedule_failed"
+
+
 def test_a_run_that_meets_another_is_no_alert(command, home, caplog):
     caplog.set_level(logging.INFO)
     command("echo another run holds the lock; exit 75")
@@ -106,11 +125,45 @@ def test_it_is_asked_before_every_run_whose_work_it_is(helm, monkeypatch):
     runs = []
     monkeypatch.setattr(background.timer, "run", lambda home, _draining: runs.append(home))
     seal = background._sealing(helm.app, helm.settings)
-    monkeypatch.setattr(background.timer, "systemd_does_it", lambda: True)
+    monkeypatch.setattr(background.timer, "systemd_does_it", lambda _unit: True)
     seal()
-    monkeypatch.setattr(background.timer, "systemd_does_it", lambda: False)
+    monkeypatch.setattr(background.timer, "systemd_does_it", lambda _unit: False)
     seal()
     assert runs == [helm.settings.home]
+
+
+def test_the_backup_is_made_at_three_and_drilled_at_four_by_the_clock_on_the_wall(helm, monkeypatch):
+    for module, name in ((background.timer, "run"), (background.witness, "look"), (background.proofs, "look")):
+        monkeypatch.setattr(module, name, lambda *_: 0)
+    done = []
+    monkeypatch.setattr(background, "get_localzone", lambda: ZoneInfo("Asia/Kolkata"))
+    monkeypatch.setattr(background.timer, "back_up", lambda home, _draining: done.append(("backup", home)))
+    monkeypatch.setattr(background.timer, "drill", lambda home, _draining: done.append(("drill", home)))
+    monkeypatch.setattr(background.timer, "systemd_does_it", lambda unit: unit == timer.DRILL_UNIT)
+    scheduler = background.start(helm.app, helm.settings)
+    try:
+        nights = [job for job in scheduler.get_jobs() if "hour='" in str(job.trigger)]
+        assert [(f"{job.next_run_time:%H:%M}", str(job.trigger.timezone)) for job in nights] == [
+            ("03:00", "Asia/Kolkata"),
+            ("04:00", "Asia/Kolkata"),
+        ]
+        for job in nights:
+            job.func()
+        assert done == [("backup", helm.settings.home)]  # the drill is systemd's here
+    finally:
+        scheduler.shutdown()
+
+
+def test_a_night_that_passed_while_nothing_ran_is_made_up_for(helm, monkeypatch, make_set):
+    done = []
+    monkeypatch.setattr(background.timer, "back_up", lambda *_: done.append("backup"))
+    monkeypatch.setattr(background.timer, "drill", lambda *_: done.append("drill"))
+    make_up = background._making_up(helm.app, helm.settings)
+    make_up()
+    assert done == []  # nobody makes sets here yet
+    make_set(helm.settings, datetime.now(UTC) - timedelta(days=2))
+    make_up()
+    assert done == ["backup", "drill"]
 
 
 def test_it_fires_each_hour_and_once_when_the_services_have_come_up(helm, monkeypatch):
@@ -129,7 +182,14 @@ def test_it_fires_each_hour_and_once_when_the_services_have_come_up(helm, monkey
 @pytest.mark.parametrize("days", [365, -365])
 def test_a_clock_that_is_set_right_neither_stops_its_work_nor_has_a_year_made_up_for(helm, monkeypatch, days):
     """What was to be done next is as far away as the clock was wrong."""
-    for module, name in ((background.timer, "run"), (background.witness, "look"), (background.audit, "collect_all")):
+    for module, name in (
+        (background.timer, "run"),
+        (background.witness, "look"),
+        (background.audit, "collect_all"),
+        (background.proofs, "look"),
+        (background.timer, "back_up"),
+        (background.timer, "drill"),
+    ):
         monkeypatch.setattr(module, name, lambda *_: 0)
     scheduler = background.start(helm.app, helm.settings)
     try:
@@ -137,7 +197,7 @@ def test_a_clock_that_is_set_right_neither_stops_its_work_nor_has_a_year_made_up
         for job in again:
             job.modify(next_run_time=datetime.now(UTC) + timedelta(days=days))
         deadline = time.monotonic() + 5
-        while any(abs(job.next_run_time - datetime.now(UTC)) > timedelta(hours=1) for job in again):
+        while any(abs(job.next_run_time - datetime.now(UTC)) > timedelta(hours=25) for job in again):
             assert time.monotonic() < deadline
             time.sleep(0.02)
     finally:

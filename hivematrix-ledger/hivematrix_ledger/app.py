@@ -12,6 +12,7 @@ from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.models import db
 from hivematrix_ledger.routes import (
     bill_pages,
+    correct_pages,
     documents,
     insight,
     month_pages,
@@ -24,7 +25,7 @@ from hivematrix_ledger.routes.pages import pages
 from hivematrix_ledger.services import Ledger
 
 # Importing them puts their pages into the table.
-PAGE_MODULES = (bill_pages, month_pages, override_pages, what_if_pages)
+PAGE_MODULES = (bill_pages, correct_pages, month_pages, override_pages, what_if_pages)
 PAGES = (
     ("Overview", "pages.home"),
     ("Months", "pages.months"),

@@ -167,7 +167,7 @@ def correct(account: str, period: Period, as_json: bool, home: str | None, **ord
         raise click.UsageError("--reason: expected words")
     with _ledger(cli.load_settings(LedgerSettings, home)) as ledger:
         asked = corrections.Asked(account, period, Order(**order, lines=lines), getpass.getuser())
-        made = corrections.correct_by_command(ledger, asked)
+        made = corrections.correct_unkeyed(ledger, asked)
     click.echo(orjson.dumps(made.as_json()) if as_json else made.message)
     return cli.DONE
 

@@ -204,6 +204,12 @@ def test_a_months_zip_for_quickbooks(world):
     assert b"Custom Services,Custom Item: Monitoring (Recurring)" in preview
 
 
+def test_a_zip_of_a_month_that_a_zip_cannot_date_is_whole(world):
+    answer = world.ledger.get("/invoices/bulk/download?year=2199&month=12")
+    with zipfile.ZipFile(BytesIO(answer.data)) as archive:
+        assert archive.namelist()[-1] == "contents.csv"
+
+
 def test_a_zip_is_sent_while_it_is_made(world, company, monkeypatch):
     """A page of companies is held, however many there are: the first are out before the last are asked for."""
     world.codex.hold(*(company(f"1000{n:02}") for n in range(12)))

@@ -15,6 +15,7 @@ from hivematrix_ledger.domain.acceptance import entry_uids
 from hivematrix_ledger.domain.corrections import ExceededError, Order, standings
 from hivematrix_ledger.domain.engines import CORRECTIONS, compute_bill
 from hivematrix_ledger.domain.engines.v1 import why
+from hivematrix_ledger.domain.recurring import recurring
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -181,6 +182,16 @@ def test_a_line_that_others_offset_is_not_credited_alone(new_case):
     with pytest.raises(ExceededError, match=r"item 100\.00 left, credited -900\.00"):
         month.credit(1 - at)
     assert month.credit(0, 1).body["totals"]["total"] == "-100.00"
+
+
+def test_what_recurs_is_taken_back_with_its_lines(new_case):
+    case = new_case()
+    case.line_item("Line", "recurring", "10", uid="i1")
+    case.line_item("Setup", "one_off", "500", uid="i2", period="2025-10")
+    month = Month(case.bill())
+    at = {line["name"]: place for place, line in enumerate(month.standing.lines)}
+    assert recurring(month.credit(at["Setup"]).body) == 0
+    assert recurring(month.credit(at["Line"]).body) == -10
 
 
 def test_an_invoice_without_charges_has_nothing_to_credit_and_can_be_replaced(new_case):

@@ -98,6 +98,27 @@ def test_hours_that_vanished_after_they_were_billed_are_told(sound):
 
 
 @pytest.mark.parametrize(
+    ("worked_on", "now", "told"),
+    [
+        ("2025-05-20", "3", "1 h on 620547-202507: hours are 3 now"),
+        ("2025-05-20", "1", None),
+        ("2025-05-20", None, "1 h on 620547-202507: the entry is gone"),
+        ("2024-11-01", None, "1 h on 620547-202507: the entry is gone"),
+        ("2024-10-31", None, None),  # Codex tells of a year; what is older may be there all the same
+        ("2024-10-31", "2", "1 h on 620547-202507: hours are 2 now"),
+        ("2025-11-01", None, None),  # nor of the months to come
+    ],
+)
+def test_hours_are_compared_with_the_bill_that_holds_them_whenever_that_was(sound, worked_on, now, told):
+    held = {"uid": "e-5", "hours": "1", "worked_on": worked_on, "billable": True, "invoice_number": "620547-202507"}
+    case = sound()
+    entries = [*case.facts["entries"], *([held | {"hours": now}] if now else [])]
+    billed = frozenset({"e-5", "e-9"})
+    found = findings(Months(case.body(), sound().body("2025-09"), entries, billed, [held]), USUAL)
+    assert [finding.detail for finding in found if finding.kind == "altered_hours"] == ([told] if told else [])
+
+
+@pytest.mark.parametrize(
     ("end", "detail"),
     [("2025-10-30", "ended on"), ("2025-10-31", "ends on"), ("2025-11-30", "ends on"), ("2025-12-01", None)],
 )

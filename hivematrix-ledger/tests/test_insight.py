@@ -130,6 +130,26 @@ class TestLeakage:
         report = two_months.get("/api/bills/620547/2025-10/leakage").json
         assert [one["kind"] for one in report["findings"] if not one["acknowledged"]] == ["altered_hours"]
 
+    def test_hours_changed_months_after_they_were_billed_are_told_until_they_are_put_right(self, two_months, case):
+        """In every report from then on; let stand in one of them they stand in all, and a replacement ends it."""
+
+        def altered(period):
+            found = two_months.get(f"/api/bills/620547/{period}/leakage").json["findings"]
+            return [one for one in found if one["kind"] == "altered_hours"]
+
+        case.facts["entries"][0]["hours"] = "1"
+        two_months.accept("620547", period="2025-10")
+        assert [altered(period) for period in ("2025-09", "2025-10", "2025-11", "2025-12")] == [[], [], [], []]
+        case.facts["entries"][0]["hours"] = "2"
+        for period in ("2025-09", "2025-10", "2025-11", "2025-12"):
+            [found] = altered(period)
+            assert (found["detail"], found["acknowledged"]) == ("1 h on 620547-202509: hours are 2 now", None)
+        address = f"/api/bills/620547/2025-11/leakage/{found['key']}/acknowledge"
+        assert two_months.ledger.post(address, json={"reason": "agreed"}).status_code == 200
+        assert altered("2025-12")[0]["acknowledged"] == {"by": "admin", "reason": "agreed"}
+        assert two_months.correct("replace", period="2025-09").status_code == 201
+        assert [altered(period) for period in ("2025-09", "2025-10", "2025-11", "2025-12")] == [[], [], [], []]
+
     def test_what_is_not_in_the_report_cannot_be_let_stand(self, two_months):
         address = "/api/bills/620547/2025-10/leakage/0123456789abcdef/acknowledge"
         answer = two_months.ledger.post(address, json={"reason": "fine"})

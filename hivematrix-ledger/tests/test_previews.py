@@ -143,6 +143,8 @@ def test_what_is_to_be_forgotten_is_not_in_memory_either(world):
     row(world)
     assert ledger_of(world).previews._known
     assert ledger_of(world).briefs._known
+    world.accept("620547")
+    world.archive.erased.add("620547-202510")
     assert world.ledger.post(f"{PATH}/forget", json={}).json == {"previews": 1}
     assert not ledger_of(world).previews._known
     assert not ledger_of(world).briefs._known

@@ -183,14 +183,14 @@ def clerk(world):
     return world.ledger.headers("billing_clerk")
 
 
-def test_a_process_that_dies_after_the_mail_left_makes_nobody_send_it_again(
-    make_sealed, mail_server, post, monkeypatch
-):
-    world = make_sealed(mail_server(), "copy")
-    monkeypatch.setenv("HIVEMATRIX_FAILPOINT", "send-taken=raise")
+@pytest.mark.parametrize("death", [("send-noted", 0), ("send-taken", 1)])
+def test_a_process_that_dies_over_a_mail_makes_nobody_send_it_again(make_sealed, mail_server, post, monkeypatch, death):
+    """Nobody knows then whether it left."""
+    (place, gone), world = death, make_sealed(mail_server(), "copy")
+    monkeypatch.setenv("HIVEMATRIX_FAILPOINT", f"{place}=raise")
     assert send(world).status_code == 500
     monkeypatch.delenv("HIVEMATRIX_FAILPOINT")
-    assert len(post.arrived) == 1
+    assert len(post.arrived) == gone
     assert outcomes(world) == [("pay@acme.example", "unknown")]
     answer = send(world)
     assert (answer.status_code, answer.json["code"]) == (409, "delivery_unknown")
@@ -198,7 +198,7 @@ def test_a_process_that_dies_after_the_mail_left_makes_nobody_send_it_again(
     assert answer.json["detail"] == f"{told}: ask there, then send it with force."
     [line], _ = send_month(world)
     assert (line["status"], line["code"]) == ("unknown", "delivery_unknown")
-    assert len(post.arrived) == 1
+    assert len(post.arrived) == gone
     assert send(world, force=True).json["status"] == "sent"
     assert send(world).json["status"] == "already"
 

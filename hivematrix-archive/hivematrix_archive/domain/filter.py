@@ -31,7 +31,7 @@ class Filter:
 
     @property
     def asked(self) -> frozenset[str]:
-        return frozenset(field.name for field in fields(self) if getattr(self, field.name) is not None)
+        return frozenset(name for name in MEMBERS if getattr(self, name) is not None)
 
     @property
     def months_only(self) -> bool:
@@ -42,6 +42,9 @@ class Filter:
     def one_account(self) -> bool:
         """Whether an account's bills are asked for, of some months or all, which an index counts."""
         return "account_number" in self.asked and replace(self, account_number=None).months_only
+
+
+MEMBERS = tuple(field.name for field in fields(Filter))
 
 
 def turned(sort: Sort) -> Sort:

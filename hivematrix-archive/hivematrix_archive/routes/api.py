@@ -35,7 +35,7 @@ from hivematrix_archive.schemas import (
     Snapshot,
     described,
 )
-from hivematrix_archive.services import reading, sealing, session
+from hivematrix_archive.services import reading, sealing, session, single_reads
 from hivematrix_archive.services.sealing import Outcome, Sealer
 
 ONE_LIMIT = 8 * 1024 * 1024
@@ -97,7 +97,8 @@ def snapshot(path: InvoicePath) -> Response:
     summary="The exact bytes that are sealed",
 )
 def body(path: InvoicePath) -> Response:
-    return Response(reading.body(session(), asked(path.invoice_number)), mimetype="application/json")
+    with single_reads() as connection:
+        return Response(reading.body(connection, asked(path.invoice_number)), mimetype="application/json")
 
 
 @api.get(

@@ -14,7 +14,7 @@ from hivematrix_archive.routes.job_pages import Answer
 from hivematrix_archive.routes.pages import pages, zone
 from hivematrix_archive.schemas import SearchForm, SearchPage, SearchQuery
 from hivematrix_archive.services import search as use_case
-from hivematrix_archive.services import session
+from hivematrix_archive.services import session, single_reads
 
 api = Api("search", __name__)
 # How the page calls what may be asked for.
@@ -48,9 +48,11 @@ def search(query: SearchQuery) -> Response:
     asked = use_case.wanted(query, zone())
     if query.format == "csv":
         return use_case.csv(session(), asked, query.sort)
-    return json_answer(
-        use_case.answer(session(), asked, query.sort, limit=query.limit, offset=query.offset, cursor=query.cursor)
-    )
+    with single_reads() as connection:
+        found = use_case.answer(
+            connection, asked, query.sort, limit=query.limit, offset=query.offset, cursor=query.cursor
+        )
+        return json_answer(found)
 
 
 @pages.get("/search", scope="archive:read", client=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hivematrix_common.database import engine_options
+from hivematrix_common.database import engine_options, leave_dead_connections
 from sqlalchemy import Engine, create_engine
 
 from hivematrix_archive.config import ArchiveSettings
@@ -25,6 +25,7 @@ def opened(settings: ArchiveSettings, owner_url: str | None = None) -> Iterator[
     With `owner_url` as the owner, for what the service itself may not do.
     """
     engine = create_engine(owner_url or settings.database.sqlalchemy_url, **engine_options(settings))
+    leave_dead_connections(engine)
     try:
         yield Opened(settings, engine, Outside(settings.home))
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from hivematrix_common.clock import instant_text
-from hivematrix_common.database import AnySession
+from hivematrix_common.database import AnySession, Reader
 from hivematrix_common.domain.money import decimal_text, minor_digits, round_half_up
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import FieldError, Problem
@@ -36,7 +36,7 @@ def snapshot(session: AnySession, invoice: str) -> dict[str, Any]:
     return found | {"corrected_by": [shown(one._asdict()) for one in rows]}
 
 
-def body(session: AnySession, invoice: str) -> bytes:
+def body(session: Reader, invoice: str) -> bytes:
     """The exact bytes that are sealed."""
     return _not_erased(session, invoice, _known(store.body(session, invoice), invoice))
 
@@ -49,7 +49,7 @@ def csv(session: AnySession, invoice: str) -> tuple[str, bytes]:
     return name, _not_erased(session, invoice, bytes(row.csv))
 
 
-def _not_erased(session: AnySession, invoice: str, data: bytes) -> bytes:
+def _not_erased(session: Reader, invoice: str, data: bytes) -> bytes:
     if data:
         return data
     sealed = store.body_digest(session, invoice)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from flask import Response
 from hivematrix_common.clock import instant_text
-from hivematrix_common.database import AnySession, own_account
+from hivematrix_common.database import AnySession, Reader, own_account
 from hivematrix_common.domain.money import minor_digits, round_half_up
 from hivematrix_common.errors import FieldError, Problem
 from hivematrix_common.tables import Column, csv_stream
@@ -47,7 +47,7 @@ def wanted(query: Searched, zone: ZoneInfo) -> Filter:
 
 
 def answer(
-    session: AnySession, asked: Filter, sort: Sort, *, limit: int, offset: int = 0, cursor: str = ""
+    session: Reader, asked: Filter, sort: Sort, *, limit: int, offset: int = 0, cursor: str = ""
 ) -> dict[str, Any]:
     """One page as JSON has it. `next` is the cursor of the following one."""
     given = opened_cursor(cursor, 1)
@@ -126,7 +126,7 @@ def overview(session: AnySession) -> dict[str, Any]:
     }
 
 
-def _place(session: AnySession, asked: Filter, sort: Sort, snapshot: int, field: str) -> store.Place:
+def _place(session: Reader, asked: Filter, sort: Sort, snapshot: int, field: str) -> store.Place:
     place = store.place(session, asked, sort, snapshot)
     if place is None:
         message = "is not one that this list gave"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from hivematrix_common.database import AnySession, only_own
+from hivematrix_common.database import Reader, only_own
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -81,7 +81,7 @@ def words(wanted: Filter) -> list[Word]:
     return [Word(member, text) for member in _WHAT if (text := getattr(wanted, member)) is not None]
 
 
-def leading(session: AnySession, wanted: Filter) -> Leading | None:
+def leading(session: Reader, wanted: Filter) -> Leading | None:
     """The word through which bills are found: one that is in few names, if there is one."""
     found = None
     for word in words(wanted):
@@ -134,7 +134,7 @@ def _bills(word: Word, wanted: Filter, upto: int) -> list[Select[Any]]:
     return [bills.where(bill.id > upto, bears(bill, word)), *number]
 
 
-def _others(session: AnySession, word: Word, wanted: Filter, upto: int) -> list[Range]:
+def _others(session: Reader, word: Word, wanted: Filter, upto: int) -> list[Range]:
     account = [(word.text, 1, _LAST)] if word.is_account else []
     found = (session.execute(query) for query in _bills(word, wanted, upto))
     return [*account, *((row[0], row[1], row[1] + 1) for rows in found for row in rows)]

@@ -1,17 +1,19 @@
 """Search: pages of sealed bills in an order, all of them, and how many there are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
-from hivematrix_common.database import AnySession, only_own
+from hivematrix_common.database import Reader, connection_of, only_own, own_account
 from hivematrix_common.domain.money import CURRENCIES, minor_digits
 from hivematrix_common.domain.period import Period
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Dialect,
     Row,
     Select,
     Text,
+    bindparam,
     cast,
     func,
     literal_column,
@@ -20,6 +22,7 @@ from sqlalchemy import (
     true,
     tuple_,
 )
+from sqlalchemy.dialects import postgresql
 
 from hivematrix_archive.domain.filter import Filter, Sort
 from hivematrix_archive.models import checkpoints, filled, line_items, months, snapshots
@@ -29,6 +32,7 @@ COUNTED = 10_000
 # Where a word is in many names, NEAR times as many bills as are wanted are looked at themselves before all are found by
 # name; and the bills of SOME names are mostly enough to count COUNTED.
 NEAR, SOME, CHUNK = 5, 20_000, 1000
+WRITTEN = 256
 _ROW = (
     *("id", "company_account_number", "company_name", "invoice_number", "billing_year", "billing_month"),
     *("invoice_date", "archived_at", "billing_plan", "currency", "kind", "total_amount", "user_count", "asset_count"),
@@ -39,26 +43,25 @@ _ORDERS: dict[str, tuple[str, ...]] = {
     "total": ("total_amount", "id"),
 }
 _DIGITS = {currency: digits for currency in sorted(CURRENCIES) if (digits := minor_digits(currency)) != 2}  # noqa: PLR2004
+# Looked up once, where a CASE alone compares with one after the other.
+_USUAL = "currency <> ALL('{{{}}}')".format(",".join(_DIGITS))
+_OTHER = " ".join(f"WHEN '{currency}' THEN {digits}" for currency, digits in _DIGITS.items())
 _TOLD = {
     "archived_at": """to_char(timezone('UTC', archived_at), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')""",
-    "total_amount": "round(total_amount, CASE currency {} ELSE 2 END)::text".format(
-        " ".join(f"WHEN '{currency}' THEN {digits}" for currency, digits in _DIGITS.items())
-    ),
+    "total_amount": f"round(total_amount, CASE WHEN {_USUAL} THEN 2 ELSE CASE currency {_OTHER} END END)::text",
 }
 _SIGNED = select(checkpoints.c.snapshots).order_by(checkpoints.c.id.desc()).limit(1)
 _BILLS = select(*(snapshots.c[name] for name in _ROW))
 # In literals, for to put them together anew took a third of a search's time.
-_MEMBERS = ", ".join(f"'{name}', {_TOLD.get(name, name)}" for name in _ROW)
-_DOCUMENTS: Select[tuple[int, str]] = select(
-    literal_column("id", BigInteger), literal_column(f"json_build_object({_MEMBERS})::text", Text).label("document")
-)
+_MEMBERS = ", ".join(f"{_TOLD.get(name, name)} AS {name}" for name in _ROW)
+_DOCUMENT: ColumnElement[str] = literal_column("row_to_json(told)::text", Text).label("document")
 Place = tuple[Any, ...]
 
 
 class Search:
     """One search: what it asks for, and the word that leads to it, looked up once."""
 
-    def __init__(self, session: AnySession, wanted: Filter) -> None:
+    def __init__(self, session: Reader, wanted: Filter) -> None:
         self._session, self.wanted = session, wanted
         self._leading = leading(session, wanted)
 
@@ -70,12 +73,18 @@ class Search:
         self, sort: Sort, limit: int, *, offset: int = 0, beyond: Place | None = None
     ) -> Sequence[Row[tuple[int, str]]]:
         """As `page`: ids, and the bills as JSON that the server made."""
-        order = _falling([literal_column(name) for name in _order_names(self.wanted, sort)], sort)
 
         def shape(query: Select[Any]) -> Select[Any]:
-            return _DOCUMENTS.select_from(query.subquery("bills")).order_by(*order)
+            # By the columns, not by what is told of them under the same names.
+            order = _falling([literal_column(f"bills.{name}") for name in _order_names(self.wanted, sort)], sort)
+            told: Select[Any] = select(literal_column(_MEMBERS)).select_from(query.subquery("bills")).order_by(*order)
+            return select(literal_column("id", BigInteger), _DOCUMENT).select_from(told.subquery("told"))
 
-        return self._fetch(sort, limit, offset, beyond, shape)
+        if self._leading or beyond or own_account():
+            return self._fetch(sort, limit, offset, beyond, shape)
+        statement = _written((sort, self.wanted.asked), lambda: shape(_first(self.wanted, sort)))
+        values = _values(self.wanted) | {"most": limit, "passed": offset}
+        return connection_of(self._session).exec_driver_sql(statement, values).all()
 
     def _fetch(
         self, sort: Sort, limit: int, offset: int, beyond: Place | None, shape: Callable[[Select[Any]], Select[Any]]
@@ -112,7 +121,7 @@ class Search:
         return int(self._session.execute(select(func.count()).select_from(bills)).scalar_one())
 
 
-def place(session: AnySession, wanted: Filter, sort: Sort, snapshot: int) -> Place | None:
+def place(session: Reader, wanted: Filter, sort: Sort, snapshot: int) -> Place | None:
     """Where a bill stands in that order; None when the caller may see no such bill."""
     query = select(*_order(snapshots.c, wanted, sort)).where(snapshots.c.id == snapshot)
     row = session.execute(query.where(only_own(snapshots.c.company_account_number))).one_or_none()
@@ -146,6 +155,24 @@ def _found(
     of_range = query.correlate(borne).limit(most).lateral("bill")
     ordered = select(of_range).select_from(borne.join(of_range, true()))
     return ordered.order_by(*_falling(_order(of_range.c, wanted, sort), sort)) if sort else ordered
+
+
+# As psycopg2 takes them.
+_DIALECT: Dialect = postgresql.psycopg2.dialect()  # type: ignore[no-untyped-call]
+_statements: dict[Hashable, str] = {}
+
+
+def _written(known: Hashable, make: Callable[[], Select[Any]]) -> str:
+    """A statement as text, put together when it is first needed: that takes longer than the server needs for it."""
+    if known not in _statements:
+        if len(_statements) >= WRITTEN:
+            _statements.clear()
+        _statements[known] = str(make().compile(dialect=_DIALECT))
+    return _statements[known]
+
+
+def _first(wanted: Filter, sort: Sort) -> Select[Any]:
+    return _plain(wanted, sort, None).limit(bindparam("most")).offset(bindparam("passed"))
 
 
 def _near(wanted: Filter, sort: Sort, most: int, beyond: Place | None) -> Select[Any]:
@@ -185,15 +212,31 @@ def _of_months(bill: Columns, wanted: Filter) -> list[ColumnElement[bool]]:
     conditions: dict[str, Callable[[Any], ColumnElement[bool]]] = {
         "year": lambda value: bill.billing_year == value,
         "month": lambda value: bill.billing_month == value,
-        "from_period": lambda value: month >= (value.year, value.month),
-        "to_period": lambda value: month <= (value.year, value.month),
+        "from_period": lambda value: month >= value,
+        "to_period": lambda value: month <= value,
     }
     return _asked(wanted, conditions)
 
 
 def _asked(wanted: Filter, conditions: dict[str, Callable[[Any], ColumnElement[bool]]]) -> list[ColumnElement[bool]]:
-    values = ((condition, getattr(wanted, name)) for name, condition in conditions.items())
-    return [condition(value) for condition, value in values if value is not None]
+    return [condition(_parameter(wanted, name)) for name, condition in conditions.items() if name in wanted.asked]
+
+
+def _parameter(wanted: Filter, name: str) -> Any:
+    """What is asked for, as a parameter of the member's name; a month is two of them."""
+    own: list[ColumnElement[Any]] = [bindparam(part, value) for part, value in _parts(wanted, name)]
+    return tuple_(*own) if len(own) > 1 else own[0]
+
+
+def _values(wanted: Filter) -> dict[str, Any]:
+    return {part: value for name in wanted.asked for part, value in _parts(wanted, name)}
+
+
+def _parts(wanted: Filter, name: str) -> list[tuple[str, Any]]:
+    value = getattr(wanted, name)
+    if isinstance(value, Period):
+        return [(f"{name}_year", value.year), (f"{name}_month", value.month)]
+    return [(name, value)]
 
 
 def _order(bill: Columns, wanted: Filter, sort: Sort) -> list[ColumnElement[Any]]:
@@ -210,7 +253,7 @@ def _falling(order: list[ColumnElement[Any]], sort: Sort) -> list[ColumnElement[
     return [column.desc() for column in order] if sort.startswith("-") else order
 
 
-def _count_months(session: AnySession, wanted: Filter) -> int:
+def _count_months(session: Reader, wanted: Filter) -> int:
     """The bills of months as they were counted, and those after them."""
     documents = cast(func.coalesce(func.sum(months.c.documents), 0), BigInteger)
     counted = select(documents).where(*_of_months(months.c, wanted)).scalar_subquery()
@@ -219,7 +262,7 @@ def _count_months(session: AnySession, wanted: Filter) -> int:
     return int(number + session.execute(after).scalar_one())
 
 
-def lines_with(session: AnySession, ids: Sequence[int], part: str) -> dict[int, Row[Any]]:
+def lines_with(session: Reader, ids: Sequence[int], part: str) -> dict[int, Row[Any]]:
     """Of each of these bills the first line that bears `part`, how many do, and what they come to."""
     line = line_items.c
     columns = (
@@ -232,13 +275,13 @@ def lines_with(session: AnySession, ids: Sequence[int], part: str) -> dict[int, 
     return {row.snapshot_id: row for row in session.execute(query.order_by(line.snapshot_id, line.id))}
 
 
-def close_names(session: AnySession, text: str, account: str | None, most: int = 3) -> list[str]:
+def close_names(session: Reader, text: str, account: str | None, most: int = 3) -> list[str]:
     """Names on lines that are spelled much alike, the closest first."""
     found = func.archive_search.close_names(text, account, most).table_valued("name")
     return list(session.execute(select(found.c.name)).scalars())
 
 
-def span(session: AnySession, wanted: Filter) -> tuple[Period, Period] | None:
+def span(session: Reader, wanted: Filter) -> tuple[Period, Period] | None:
     """The first and the last month of the bills that fit."""
     month = (snapshots.c.billing_year, snapshots.c.billing_month)
     query = select(*month).where(*_conditions(wanted)).limit(1)
@@ -247,7 +290,7 @@ def span(session: AnySession, wanted: Filter) -> tuple[Period, Period] | None:
     return (Period(*first), Period(*last)) if first and last else None
 
 
-def plans(session: AnySession, wanted: Filter) -> list[str]:
+def plans(session: Reader, wanted: Filter) -> list[str]:
     """The plans of the bills that fit, by name; each is one step in an index, however many bills have it."""
     plan, fitting = snapshots.c.billing_plan, _conditions(wanted)
     step = select(func.min(plan).label("plan")).where(*fitting).cte("step", recursive=True)
@@ -256,7 +299,7 @@ def plans(session: AnySession, wanted: Filter) -> list[str]:
     return list(session.execute(select(step.c.plan).where(step.c.plan.is_not(None))).scalars())
 
 
-def fill(session: AnySession, most: int) -> int:
+def fill(session: Reader, most: int) -> int:
     """Let the search's names know the next `most` bills at most; how many it took. Nothing is kept before a commit."""
     taken: int = session.execute(select(func.archive_search.fill(most))).scalar_one()
     return taken

@@ -69,6 +69,10 @@ class Unit:
     def is_due(self, now: float) -> bool:
         return self.state in {State.WAITING, State.STOPPING} and now >= self.due
 
+    def is_back_soon(self, now: float) -> bool:
+        """Whether it is worth while to wait for it."""
+        return self.state is State.WAITING and self.due - now <= KILLED_DELAY
+
 
 def delay(failures: int) -> float:
     """Seconds before the next start: 1, 2, 4 … 30."""

@@ -6,6 +6,7 @@ from hivematrix_common.web import Api, json_answer
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.schemas import (
+    Backups,
     LogPage,
     LogQuery,
     Operated,
@@ -15,7 +16,7 @@ from hivematrix_helm.schemas import (
     StatusList,
     Witness,
 )
-from hivematrix_helm.services import logs, mesh, witness
+from hivematrix_helm.services import logs, mesh, proofs, witness
 
 api = Api("helm", __name__)
 
@@ -55,6 +56,11 @@ def log_list(query: LogQuery) -> Response:
     wanted = logs.wanted(query.level, query.trace_id, query.since)
     entries = logs.entries(_settings().home, query.service, wanted, query.limit)
     return json_answer({"limit": query.limit, "logs": [entry.as_json() for entry in entries]})
+
+
+@api.get("/api/backups", scope="helm:read", responses={200: Backups}, summary="Backup sets, drills, the last proof")
+def backup_state() -> Response:
+    return json_answer(proofs.state(_settings().current()))
 
 
 @api.get("/api/witness", scope="helm:read", responses={200: Witness}, summary="The archive's log, as seen from outside")

@@ -10,12 +10,20 @@ from hivematrix_common.session_tokens import Verifier
 from werkzeug.wrappers import Response as AnyResponse
 
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.services import accounts, mesh, tokens, witness
+from hivematrix_helm.services import accounts, mesh, proofs, tokens, witness
 from hivematrix_helm.services import sessions as use_cases
 
 pages = Pages(__name__)
 FORM_FAULTS = {"invalid", "conflict", "too_many_tries"}
 Answer = str | AnyResponse
+# How the backup stands: its shape, and in words.
+BACKUP_WORDS = {
+    "waiting": ("wait", "Nothing proved yet"),
+    "good": ("ok", "Proved"),
+    "late": ("bad", "The last proof is too old"),
+    "damaged": ("bad", "A set is damaged"),
+    "not_away": ("warn", "Not off-site"),
+}
 
 
 @pages.get("/", scope="helm:read")
@@ -30,6 +38,8 @@ def home() -> Answer:
         tokens_ending=ending,
         signed_in=use_cases.living(),
         witness=witness.state(settings().witness.path),
+        backup=proofs.state(settings().current()),
+        words=BACKUP_WORDS,
         now=clock.now(),
     )
 

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -11,11 +13,14 @@ from hivematrix_common import metrics
 from hivematrix_common.health import prober
 from hivematrix_common.logs import start_trace
 from sqlalchemy.exc import SQLAlchemyError
+from tzlocal import get_localzone
 
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.services import audit, timer, witness
+from hivematrix_helm.services import audit, proofs, timer, witness
 
-COLLECT_SECONDS, WITNESS_SECONDS = 5, 10
+COLLECT_SECONDS, WITNESS_SECONDS, PROOF_SECONDS = 5, 10, 60
+# By the clock on the wall, as the systemd timers do it.
+BACKUP_HOUR, DRILL_HOUR = 3, 4
 # What was due while the machine was off is made up for once the services have come up.
 FIRST_RUN = timedelta(minutes=1)
 # How soon a wrong clock that was set right is noticed, and what counts as a leap of it.
@@ -43,7 +48,7 @@ def start(app: Flask, settings: HelmSettings) -> BackgroundScheduler:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run
     scheduler = SteadyScheduler(
         timezone=UTC,
-        executors={name: ThreadPoolExecutor(1) for name in ("default", "witness", "timer")},
+        executors={name: ThreadPoolExecutor(1) for name in ("default", "witness", "timer", "backup")},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     now = datetime.now(UTC)
@@ -55,6 +60,12 @@ def start(app: Flask, settings: HelmSettings) -> BackgroundScheduler:
     seal = _sealing(app, settings)
     scheduler.add_job(seal, "cron", minute=0, executor="timer")
     scheduler.add_job(seal, "date", run_date=now + FIRST_RUN, executor="timer")
+    scheduler.add_job(_judging(app, settings), "interval", seconds=PROOF_SECONDS, next_run_time=now)
+    nights = ((BACKUP_HOUR, timer.BACKUP_UNIT, timer.back_up), (DRILL_HOUR, timer.DRILL_UNIT, timer.drill))
+    for hour, unit, work in nights:
+        nightly = _nightly(app, settings, unit, work)
+        scheduler.add_job(nightly, "cron", hour=hour, minute=0, timezone=get_localzone(), executor="backup")
+    scheduler.add_job(_making_up(app, settings), "date", run_date=now + FIRST_RUN, executor="backup")
     scheduler.start()
     return scheduler
 
@@ -100,3 +111,47 @@ def _sealing(app: Flask, settings: HelmSettings) -> Callable[[], None]:
             timer.run(current.home, draining)
 
     return seal
+
+
+def _nightly(app: Flask, settings: HelmSettings, unit: str, work: Callable[[Path, Event], int]) -> Callable[[], None]:
+    draining = prober(app).draining
+
+    def run() -> None:
+        start_trace(None)
+        current = settings.current()
+        if timer.is_ours(current, unit):
+            work(current.home, draining)
+
+    return run
+
+
+def _making_up(app: Flask, settings: HelmSettings) -> Callable[[], None]:
+    """The night that passed while nothing ran here, as systemd's `Persistent=` has it."""
+    nights = [_nightly(app, settings, timer.BACKUP_UNIT, timer.back_up)]
+    nights.append(_nightly(app, settings, timer.DRILL_UNIT, timer.drill))
+
+    def make_up() -> None:
+        if proofs.missed(settings.current(), datetime.now(get_localzone()), BACKUP_HOUR):
+            for night in nights:
+                night()
+
+    return make_up
+
+
+def _judging(app: Flask, settings: HelmSettings) -> Callable[[], None]:
+    gauges, faults = proofs.Gauges(metrics.of(app)), set[str]()
+
+    def judge() -> None:
+        start_trace(None)
+        with app.app_context():
+            try:
+                proofs.look(settings.current())
+                gauges.set(proofs.state(settings.current()))
+                faults.clear()
+            except (SQLAlchemyError, OSError) as error:
+                reason = str(error).splitlines()[0]
+                if not faults:
+                    _log.warning("backups not looked at", extra={"reason": reason})
+                faults.add(reason)
+
+    return judge

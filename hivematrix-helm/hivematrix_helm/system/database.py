@@ -1,9 +1,13 @@
 """The home's embedded PostgreSQL, and what psql needs to reach any."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hivematrix_common.postgres import Cluster, ClusterError
 from sqlalchemy.engine import URL
+
+from hivematrix_helm.system import meshfile, probes
 
 
 def embedded(home: Path, port: int) -> Cluster:
@@ -13,6 +17,20 @@ def embedded(home: Path, port: int) -> Cluster:
 def stopped_clean(home: Path) -> bool:
     """Whether no server of this home can still be at its port: one that was killed left its pid file."""
     return not (home / "postgres" / "data" / "postmaster.pid").exists()
+
+
+@contextmanager
+def running(home: Path, port: int) -> Iterator[str]:
+    """The administrator's connection to the home's server, which is started for as long where no mesh runs it."""
+    cluster = embedded(home, port)
+    mesh = meshfile.read(home)
+    if mesh and mesh.running:
+        yield cluster.admin_url
+        return
+    if stopped_clean(home):
+        probes.refuse_taken_ports({"PostgreSQL": cluster.port})
+    with cluster:
+        yield cluster.admin_url
 
 
 class PostgresProcess:
@@ -43,6 +61,9 @@ class PostgresProcess:
 
     def kill(self) -> None:
         self.cluster.stop()
+
+    def close_door(self) -> None:
+        """PostgreSQL opens and closes its own."""
 
     def last_words(self) -> str:
         return self._fault or self.cluster.last_words()

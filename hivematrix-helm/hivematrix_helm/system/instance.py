@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 
 from hivematrix_helm.config import POSTGRES_PORT
 from hivematrix_helm.domain.mesh import GRANTS, SERVICES, log_origin
-from hivematrix_helm.system import database, meshfile, probes, processes, session_key
+from hivematrix_helm.system import database, processes, session_key
 from hivematrix_helm.system.confs import Conf, registrations
 
 STEP_SECONDS = 300
@@ -203,15 +203,8 @@ def _administrator(home: Path, server: URL, options: Options, *, embedded: bool)
     if not embedded:
         yield options.admin_url
         return
-    cluster = database.embedded(home, server.port or POSTGRES_PORT)
-    mesh = meshfile.read(home)
-    if mesh and mesh.running:
-        yield cluster.admin_url
-        return
-    if database.stopped_clean(home):
-        probes.refuse_taken_ports({"PostgreSQL": cluster.port})
-    with cluster:
-        yield cluster.admin_url
+    with database.running(home, server.port or POSTGRES_PORT) as url:
+        yield url
 
 
 def _create_databases(home: Path, owned: list[str], admin_url: str) -> None:

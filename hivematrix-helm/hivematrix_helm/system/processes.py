@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,8 +12,12 @@ from pathlib import Path
 import psutil
 from hivematrix_common.config import checkout
 from hivematrix_common.postgres import dies_with_parent
+from hivematrix_common.starter import DOOR
+
+from hivematrix_helm.system.confs import Conf
 
 LAST_WORDS = 64 * 1024
+BACKLOG = 1024  # who waits while a service restarts
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +67,26 @@ def environment(home: Path) -> dict[str, str]:
     return {"MALLOC_ARENA_MAX": "1"} | os.environ | {"HIVEMATRIX_HOME": str(home), "PYTHONPATH": path}
 
 
+def address_of(home: Path, service: str) -> tuple[str, int] | None:
+    """Where a service's conf has it listen; None when that does not say a port."""
+    configured = Conf(home, service).section("service")
+    port = configured.get("port", "")
+    return (configured.get("bind", "127.0.0.1"), int(port)) if port.isdigit() else None
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 class ServiceProcess:
     """One service's process, as the supervisor starts and follows it."""
 
     def __init__(self, service: str, home: Path) -> None:
-        self.home, self.arguments = home, command(service, "serve")
+        self.home, self.service, self.arguments = home, service, command(service, "serve")
         self.log = home / "logs" / f"{service}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._told = 0
+        self._door: socket.socket | None = None
 
     @property
     def pid(self) -> int | None:
@@ -78,6 +95,7 @@ class ServiceProcess:
     def launch(self) -> None:
         """It ends with the thread that calls this, so that none is left unwatched."""
         self.log.touch(mode=0o600)
+        handed = self._open_door()
         with self.log.open("ab") as log:
             self._told = log.tell()
             self.process = subprocess.Popen(
@@ -85,10 +103,30 @@ class ServiceProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(self.home),
+                env=environment(self.home) | handed,
                 cwd=self.home,
                 start_new_session=True,
+                pass_fds=[int(number) for number in handed.values()],
             )
+
+    def _open_door(self) -> dict[str, str]:
+        """The socket it listens on is made here, so that who connects while it restarts waits instead of being refused.
+
+        None is handed on where it cannot be made: the service then says what is wrong with its address.
+        """
+        address = address_of(self.home, self.service)
+        if self._door and self._door.getsockname()[:2] != address:
+            self.close_door()
+        if address and not self._door:
+            with contextlib.suppress(OSError):
+                self._door = socket.create_server(address, family=family_of(address[0]), backlog=BACKLOG)
+        return {DOOR: str(self._door.fileno())} if self._door else {}
+
+    def close_door(self) -> None:
+        """Refuse who connects from now on: nobody will answer soon."""
+        if self._door:
+            self._door.close()
+            self._door = None
 
     def exit_code(self) -> int | None:
         return self.process.poll() if self.process else None

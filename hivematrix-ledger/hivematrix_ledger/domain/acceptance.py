@@ -10,7 +10,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What Ledger keeps of a bill once it is sealed. `entries` are the uids it billed."""
+    """What Ledger keeps of a bill once it is sealed. `entries` are those it billed, as it knew them."""
 
     account_number: str
     period: str
@@ -22,7 +22,7 @@ class Settled:
     prepaid_monthly: str
     prepaid_taken: list[Document]
     prepaid_pool: str
-    entries: list[str]
+    entries: list[Document]
 
     @classmethod
     def of(cls, body: Document) -> Self:
@@ -38,8 +38,12 @@ class Settled:
             prepaid_monthly=month["monthly"],
             prepaid_taken=month["taken"],
             prepaid_pool=month["pool"],
-            entries=entry_uids(body),
+            entries=billed_entries(body),
         )
+
+    @property
+    def uids(self) -> list[str]:
+        return [entry["uid"] for entry in self.entries]
 
     def as_row(self, receipt: Document) -> Document:
         """With the archive's receipt for it."""
@@ -51,6 +55,13 @@ class Settled:
 def entry_uids(body: Document) -> list[str]:
     """Every time entry on the bill, the non-billable ones too: none of them is ever on another bill."""
     return [uid for line in body["lines"] if line["kind"] == "hours" for uid in line["uids"]]
+
+
+def billed_entries(body: Document) -> list[Document]:
+    """Those entries as the bill took them; a credit note takes none."""
+    names = ("uid", "hours", "worked_on", "billable")
+    known = {entry["uid"]: entry for entry in body["inputs"].get("entries", ())}
+    return [{name: known[uid][name] for name in names} for uid in entry_uids(body) if uid in known]
 
 
 def settled_month(body: Document) -> Document:

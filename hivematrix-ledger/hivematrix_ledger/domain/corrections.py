@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
+from hivematrix_common.domain.canonical import canonical, digest
 from hivematrix_common.domain.credits import exceeded
 from hivematrix_common.domain.errors import DomainError
 
@@ -88,11 +89,11 @@ class Standing:
 def standings(documents: Sequence[Sealed]) -> list[Standing]:
     """How a month stands after each of its documents, which are in the order of their revisions."""
     found: list[Standing] = []
-    for revision, (body, digest) in enumerate(documents):
+    for revision, (body, sealed_as) in enumerate(documents):
         if body["kind"] == "credit_note":
             found.append(found[-1].with_credit(body))
         else:
-            found.append(Standing(body, digest, revision))
+            found.append(Standing(body, sealed_as, revision))
     return found
 
 
@@ -142,6 +143,12 @@ def is_same(order: Order, made: Sequence[Document]) -> bool:
         return bool(made[-1]["kind"] == "invoice")
     credit = made[0]["inputs"]
     return len(made) == 1 and _places(credit["original"]["lines"], order.lines) == set(credit["lines"])
+
+
+def shown_as(bodies: Sequence[Document]) -> str:
+    """What stands for documents that are not sealed yet, whatever the reason that they will give."""
+    told = [[body[name] for name in ("kind", "invoice_number", "totals", "lines")] for body in bodies]
+    return digest(canonical(told))
 
 
 def says_the_same(standing: Standing, replacement: Document) -> bool:

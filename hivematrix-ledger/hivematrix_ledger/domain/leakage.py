@@ -9,13 +9,15 @@ from typing import Any, Final, NamedTuple
 
 from hivematrix_common.domain.canonical import canonical, digest
 
+from hivematrix_ledger.domain.acceptance import billed_entries
 from hivematrix_ledger.domain.engines.v1.counting import BACKUP_CLASS, asset_items, share
-from hivematrix_ledger.domain.engines.v1.months import month_named
+from hivematrix_ledger.domain.engines.v1.months import index_of, month_named
 from hivematrix_ledger.domain.engines.v1.plan import policy_of
 from hivematrix_ledger.domain.engines.v1.values import ZERO, plain
 
 Document = dict[str, Any]
 FREE: Final = ("No Charge", "Free")
+YEAR: Final = 12
 COUNTS: Final = {"user": "people", "asset": "machines", "backup_tb": "TB of backup"}
 _BILLED: Final = ("user", "asset", "item")
 
@@ -64,6 +66,8 @@ class Months(NamedTuple):
     """The company's time entries as Codex has them today, to the period's end."""
     billed: frozenset[str] = frozenset()
     """Uids of those that an accepted bill holds."""
+    held: Sequence[Document] = ()
+    """Those that the bills of the last year hold, as each `invoice_number` took them."""
 
 
 def findings(months: Months, thresholds: Thresholds) -> list[Finding]:
@@ -138,15 +142,21 @@ def _waiting_hours(months: Months, _thresholds: Thresholds) -> Iterator[Finding]
 
 
 def _altered_hours(months: Months, _thresholds: Thresholds) -> Iterator[Finding]:
-    """What the bill before was made of and is no longer so: it may need a correction."""
-    if not months.before:
-        return
+    """What a bill was made of and is no longer so: it may need a correction."""
     today = {entry["uid"]: entry for entry in months.entries}
-    billed = {uid for line in months.before["lines"] if line["kind"] == "hours" for uid in line["uids"]}
-    for entry in months.before["inputs"]["entries"]:
-        if entry["uid"] in billed and (told := _altered(entry, today.get(entry["uid"]))):
-            number = months.before["invoice_number"]
-            yield Finding(Kind.ALTERED_HOURS, entry["uid"], f"{entry['hours']} h on {number}: {told}")
+    until = index_of(months.body["period"])
+    for uid, entry in _held(months).items():
+        # Codex tells a year of entries; of others only those that came late, so that a missing one says nothing.
+        is_told = uid in today or 0 <= until - index_of(entry["worked_on"]) < YEAR
+        if is_told and (told := _altered(entry, today.get(uid))):
+            yield Finding(Kind.ALTERED_HOURS, uid, f"{entry['hours']} h on {entry['invoice_number']}: {told}")
+
+
+def _held(months: Months) -> dict[str, Document]:
+    before = months.before
+    number = {"invoice_number": before["invoice_number"]} if before else {}
+    found = {entry["uid"]: entry | number for entry in billed_entries(before)} if before else {}
+    return found | {entry["uid"]: entry for entry in months.held}
 
 
 def _altered(billed: Document, now: Document | None) -> str | None:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from hivematrix_common.domain.money import decimal_text, minor_digits, round_half_up
 
+from hivematrix_ledger.domain.lines import basis_of
+
 Document = dict[str, Any]
 _ASSETS: Final = {
     "Workstation": "workstations",
@@ -90,21 +92,13 @@ def _key(body: Document, line: Document, place: int) -> tuple[str, ...]:
     kind: str = line["kind"]
     if kind not in {"user", "asset"}:
         return kind, "", str(place)
-    item_type = _basis(body, line)["type"]
+    item_type = basis_of(body, line)["type"]
     return kind, item_type, line["why"]["rate"], _share(line, item_type), line["rate"], line["amount"]
 
 
 def _place(key: tuple[str, ...]) -> tuple[int, int]:
     kind, item_type = key[:2]
     return _KINDS.index(kind), _TYPES[kind].index(item_type) if item_type else 0
-
-
-def _basis(body: Document, line: Document) -> Document:
-    """How the line came about; a credit note's lines point to those that they take back."""
-    basis: Document = line["why"]["basis"] or {}
-    if body["kind"] == "credit_note":
-        basis = body["inputs"]["original"]["lines"][basis["line"]]["why"]["basis"] or {}
-    return basis
 
 
 def _share(line: Document, item_type: str) -> str:
@@ -135,15 +129,15 @@ def _names(lines: Sequence[Document]) -> str:
 
 
 def _user(body: Document, line: Document) -> tuple[str, str]:
-    return "Managed services, users", str(_basis(body, line)["type"])
+    return "Managed services, users", str(basis_of(body, line)["type"])
 
 
 def _asset(body: Document, line: Document) -> tuple[str, str]:
-    return f"Managed services, {_ASSETS[_basis(body, line)['type']]}", ""
+    return f"Managed services, {_ASSETS[basis_of(body, line)['type']]}", ""
 
 
 def _backup(body: Document, line: Document) -> tuple[str, str]:
-    name, basis = line["name"], _basis(body, line)
+    name, basis = line["name"], basis_of(body, line)
     if name == "Backup Overage (TB)":
         stored = decimal_text(round_half_up(Decimal(basis["tb"]), _PLACES))
         return f"Backup, above {basis['included_tb']} TB included", f"{stored} TB stored"
@@ -153,7 +147,7 @@ def _backup(body: Document, line: Document) -> tuple[str, str]:
 
 
 def _hours(body: Document, line: Document) -> tuple[str, str]:
-    dates, records, basis = line["why"]["dates"], line["why"]["records"], _basis(body, line)
+    dates, records, basis = line["why"]["dates"], line["why"]["records"], basis_of(body, line)
     late = f", late from {dates['month']}" if dates["month"] != body["period"] else ""
     under = f"{records} {'entry' if records == 1 else 'entries'}, {dates['from']} to {dates['to']}"
     prepaid = Decimal(basis["worked"]) - Decimal(basis["billed"])

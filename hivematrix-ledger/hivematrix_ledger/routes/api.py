@@ -15,7 +15,7 @@ from hivematrix_ledger import schemas
 from hivematrix_ledger.domain.corrections import Order
 from hivematrix_ledger.domain.engines import NoBill, compute_bill
 from hivematrix_ledger.domain.receipt import billing_answer, summary
-from hivematrix_ledger.services import Ledger, Shown, acceptance, bills, corrections, dashboard, no_bill
+from hivematrix_ledger.services import Ledger, Shown, acceptance, bills, corrections, dashboard, forgetting, no_bill
 from hivematrix_ledger.services.acceptance import Asked, Result
 from hivematrix_ledger.services.corrections import Corrected
 from hivematrix_ledger.services.imports import import_files
@@ -138,11 +138,11 @@ def correct(path: BillPath, body: schemas.CorrectBody) -> Response:
     "/api/bills/<account_number>/<period>/forget",
     scope="ledger:accept",
     responses={200: schemas.Forgotten},
-    summary="Drop the previews of a bill; the archive asks for it when a sealed bill is erased",
+    summary="Take an erased bill's names and texts out of every table; the archive asks for it",
 )
 def forget(path: BillPath) -> Response:
     audit.about(f"{path.account_number} {path.period}")
-    return json_answer({"previews": bills.forget(_ledger(), path.account_number, path.period)})
+    return json_answer({"previews": forgetting.forget(_ledger(), path.account_number, path.period)})
 
 
 @api.post(

@@ -19,27 +19,27 @@ from hivematrix_ledger.services.acceptance import Asked
 @pages.get("/bills/<account_number>/<period>", scope="ledger:read", client="account_number")
 def bill(account_number: str, period: str) -> str:
     """A company's bill of a month: the sealed one, or what it would be now."""
-    return _bill(account_number, _month(account_number, period))
+    return _bill(account_number, month_of(account_number, period))
 
 
 @pages.get("/bills/<account_number>/<period>/why/<int:place>", scope="ledger:read", client="account_number")
 def why(account_number: str, period: str, place: int) -> str:
     """Why a group of lines costs what it costs; the part alone for a page that opens it in place."""
-    found = company.why(ledger(), account_number, _month(account_number, period), place)
+    found = company.why(ledger(), account_number, month_of(account_number, period), place)
     part = "HX-Request" in request.headers
     return render_template("ledger/why_part.html" if part else "ledger/why.html", **found)
 
 
 @pages.get("/bills/<account_number>/<period>/lines", scope="ledger:read", client="account_number")
 def bill_lines(account_number: str, period: str) -> Answer:
-    body, listing = company.lines(ledger(), account_number, _month(account_number, period))
+    body, listing = company.lines(ledger(), account_number, month_of(account_number, period))
     return listing.csv() if listing.wants_csv else render_template("ledger/lines.html", body=body, listing=listing)
 
 
 @pages.get("/bills/<account_number>/<period>/changes", scope="ledger:read", client="account_number")
 def bill_changes(account_number: str, period: str) -> Answer:
     """Every change against another month: the one before, unless `with` names one."""
-    month, text = _month(account_number, period), request.args.get("with", "").strip()
+    month, text = month_of(account_number, period), request.args.get("with", "").strip()
     other, fault = month.plus(-1), ""
     try:
         other = Period.parse(text, "with") if text else other
@@ -57,14 +57,14 @@ def bill_changes(account_number: str, period: str) -> Answer:
 @pages.get("/bills/<account_number>/<period>/hours", scope="ledger:read", client="account_number")
 def hours_bank(account_number: str, period: str) -> str:
     """The hours bank, entry by entry, of the twelve months up to this one."""
-    month = _month(account_number, period)
+    month = month_of(account_number, period)
     return render_template("ledger/hours.html", **company.hours_bank(ledger(), account_number, month))
 
 
 @pages.post("/bills/<account_number>/<period>/findings/<key>", scope="ledger:write")
 def acknowledge_finding(account_number: str, period: str, key: str) -> Answer:
     """Let a finding stand, with the reason."""
-    month, said = _month(account_number, period), request.form.get("reason", "").strip()
+    month, said = month_of(account_number, period), request.form.get("reason", "").strip()
     try:
         reason = Acknowledge.model_validate({"reason": said}).reason
     except ValidationError as error:
@@ -77,7 +77,7 @@ def acknowledge_finding(account_number: str, period: str, key: str) -> Answer:
 @pages.post("/bills/<account_number>/<period>/accept", scope="ledger:accept")
 def accept_bill(account_number: str, period: str) -> Answer:
     """Accept the bill that was shown; one that changed meanwhile is shown with what differs."""
-    month, digest = _month(account_number, period), request.form.get("digest", "")
+    month, digest = month_of(account_number, period), request.form.get("digest", "")
     audit.about(f"{account_number} {month}")
     asked = Asked(month, auth.caller().name, None, {account_number: digest})
     result = company.accept(ledger(), asked, account_number)
@@ -87,7 +87,7 @@ def accept_bill(account_number: str, period: str) -> Answer:
     return make_response(_bill(account_number, month, refused=result), status)
 
 
-def _month(account: str, period: str) -> Period:
+def month_of(account: str, period: str) -> Period:
     """The month of a page's address; what cannot be an account number is of no company."""
     if not re.fullmatch(ACCOUNT, account):
         raise no_company(account)

@@ -16,13 +16,14 @@ WORDS = {
     "POST /api/bill/accept": "accepted a bill",
     "POST /api/bills/accept": "accepted bills",
     "POST /api/bills/<account_number>/<period>/correct": "corrected an invoice",
+    "POST /bills/<account_number>/<period>/correct": "corrected an invoice",
     "ledger correct": "corrected an invoice",
     "POST /months/<period>/accept": "accepted a month",
     "POST /months/<period>/runs/<int:run_id>/cancel": "stopped accepting a month",
     "POST /months/<period>/runs/<int:run_id>/resume": "went on accepting a month",
     "POST /bills/<account_number>/<period>/accept": "accepted a bill",
     "POST /bills/<account_number>/<period>/findings/<key>": "let a finding stand",
-    "POST /api/bills/<account_number>/<period>/forget": "dropped a bill's previews",
+    "POST /api/bills/<account_number>/<period>/forget": "forgot an erased bill",
 }
 Answer = str | AnyResponse
 pages = Pages(__name__)

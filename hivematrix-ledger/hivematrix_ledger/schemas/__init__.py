@@ -92,7 +92,7 @@ class Corrected(Model):
 
 
 class Forgotten(Model):
-    previews: int = Field(description="how many there were")
+    previews: int = Field(description="how many previews there were")
 
 
 class CheckArchived(Model):

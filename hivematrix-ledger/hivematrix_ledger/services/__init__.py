@@ -90,9 +90,10 @@ class Lately(Generic[Made]):
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
 
-    def forget(self, account: str, period: str) -> None:
+    def forget(self, account: str) -> None:
         with self._lock:
-            self._known.pop((account, period), None)
+            for key in [key for key in self._known if key[0] == account]:
+                del self._known[key]
 
 
 @dataclass(frozen=True, slots=True)

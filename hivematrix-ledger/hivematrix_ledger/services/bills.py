@@ -176,16 +176,6 @@ def computed(
     return outcome
 
 
-def forget(ledger: Ledger, account: str, period: Period) -> int:
-    """Drop what people were shown of a bill before it was sealed; returns how many previews there were."""
-    ledger.previews.forget(account, str(period))
-    ledger.briefs.forget(account, str(period))
-    session = store.session()
-    dropped = previews.forget(session, account, str(period))
-    session.commit()
-    return dropped
-
-
 def is_accepted(account: str, period: Period) -> bool:
     return bool(acceptances.of_period(store.session(), str(period), [account]))
 

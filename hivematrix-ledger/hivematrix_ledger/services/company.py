@@ -1,5 +1,6 @@
 """A company's bill as a page: what was found, the lines, what changed, its prepaid hours; and what is done about it."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +9,7 @@ from hivematrix_common.database import own_account
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import Problem
 from hivematrix_common.tables import Column, Listing, Table
+from sqlalchemy import Row
 
 from hivematrix_ledger import store
 from hivematrix_ledger.domain.engines import NoBill
@@ -16,6 +18,7 @@ from hivematrix_ledger.domain.grouping import KINDS, group_at, sections
 from hivematrix_ledger.domain.hours_statement import statement
 from hivematrix_ledger.services import Ledger, acceptance, bills, comparing, hours, leaking, no_company
 from hivematrix_ledger.services.acceptance import Asked, Result
+from hivematrix_ledger.store import corrections
 
 Document = dict[str, Any]
 CHANGES = Table(
@@ -69,6 +72,7 @@ def page(ledger: Ledger, account: str, period: Period) -> Document:
         "sections": sections(body),
         "compared": compared(ledger, account, period, period.plus(-1)),
         "entries": [row for row in statement([body]) if row["what"] == "used"],
+        "corrections": _corrections(account, period) if shown.is_accepted else [],
         "must_answer": ledger.insist,
         "is_over": period.has_ended(clock.now(), ledger.defaults.zone),
     }
@@ -135,6 +139,11 @@ def accept(ledger: Ledger, asked: Asked, account: str) -> Result:
 
 def _report(ledger: Ledger, account: str, period: Period) -> Document | None:
     return None if own_account() is not None else leaking.of_company(ledger, account, period)
+
+
+def _corrections(account: str, period: Period) -> Sequence[Row[Any]]:
+    """What was sealed after the month's invoice; a client reads it on the documents themselves."""
+    return [] if own_account() is not None else corrections.of_month(store.session(), account, str(period))
 
 
 def _name(ledger: Ledger, account: str, period: Period) -> str:

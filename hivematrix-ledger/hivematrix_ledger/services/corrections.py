@@ -6,10 +6,12 @@ recorded from the sealed bodies, so that a correction whose end nobody saw is fo
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from flask import Response
 from hivematrix_common import audit, clock, idempotency
+from hivematrix_common.database import AnySession
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import Problem, from_domain
@@ -19,6 +21,8 @@ from sqlalchemy.orm import Session
 from hivematrix_ledger import store
 from hivematrix_ledger.clients import Outgoing, Sealed, SealedMonth
 from hivematrix_ledger.domain import corrections as domain
+from hivematrix_ledger.domain.acceptance import Document
+from hivematrix_ledger.domain.change import by_cause, changes
 from hivematrix_ledger.domain.corrections import ExceededError, Order, Standing
 from hivematrix_ledger.domain.engines import CORRECTIONS, Bill, NoBill, compute_bill
 from hivematrix_ledger.services import Ledger, bills, settling
@@ -34,6 +38,8 @@ class Asked:
     period: Period
     order: Order
     by: str
+    shown: str | None = None
+    """What stands for the documents that the person was shown, if they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,25 @@ class Corrected:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The bodies that a correction would seal; `steps` lead from the invoice in force to the one in its place."""
+
+    standing: Standing
+    documents: list[Document]
+    steps: list[tuple[str, Decimal]]
+
+    @property
+    def shown(self) -> str:
+        return domain.shown_as(self.documents)
+
+    @property
+    def left(self) -> Decimal:
+        """What the month comes to afterwards."""
+        before = Decimal(self.standing.invoice["totals"]["total"]) + self.standing.credited_total
+        return before + sum(Decimal(body["totals"]["total"]) for body in self.documents)
+
+
 def correct(ledger: Ledger, asked: Asked, respond: Callable[[Corrected], Response]) -> Response:
     """Correct the invoice in force; `respond` makes the answer that the request's idempotency key keeps."""
     with store.exclusive([asked.account]) as session:
@@ -74,8 +99,8 @@ def correct(ledger: Ledger, asked: Asked, respond: Callable[[Corrected], Respons
     return answer
 
 
-def correct_by_command(ledger: Ledger, asked: Asked) -> Corrected:
-    """The same without a request around it."""
+def correct_unkeyed(ledger: Ledger, asked: Asked) -> Corrected:
+    """The same where no program waits for the answer under an idempotency key."""
     with store.exclusive([asked.account]) as session:
         made = _correct(session, ledger, asked)
         audit.done(session, "ledger correct", f"{asked.account} {asked.period}", mode=asked.order.mode)
@@ -83,9 +108,22 @@ def correct_by_command(ledger: Ledger, asked: Asked) -> Corrected:
     return made
 
 
+def preview(ledger: Ledger, asked: Asked) -> Preview:
+    """What the correction would seal. Nothing is written."""
+    standing, session = standing_of(ledger, asked.account, asked.period), store.session()
+    made = [bill.body for bill in _documents(session, ledger, asked, standing)]
+    session.rollback()
+    return Preview(standing, made, _steps(standing.invoice, made[-1]) if asked.order.mode == "replace" else [])
+
+
+def standing_of(ledger: Ledger, account: str, period: Period) -> Standing:
+    """The sealed invoice in force, and what is credited of it; Problem(not_found) or Problem(gone) without one."""
+    return settling.standing_of(_sealed_month(ledger, account, period))[-1]
+
+
 def _correct(session: Session, ledger: Ledger, asked: Asked) -> Corrected:
     """The caller commits what was recorded last."""
-    month = _sealed_month(ledger, asked)
+    month = _sealed_month(ledger, asked.account, asked.period)
     failpoint("correct-asked")
     unknown = settling.settle(session, [month], asked.by)
     session.commit()
@@ -99,6 +137,8 @@ def _correct(session: Session, ledger: Ledger, asked: Asked) -> Corrected:
     made = _documents(session, ledger, asked, standing)
     if domain.says_the_same(standing, made[-1].body):
         return Corrected(*_replaced_before(month, standing), fresh=False)
+    if asked.shown is not None and asked.shown != domain.shown_as([bill.body for bill in made]):
+        raise Problem("digest_mismatch", "What it would change is no longer what was shown. Look at it again.")
     sealed = _seal(session, ledger, asked, made)
     settling.settle(session, [SealedMonth([*month.documents, *sealed])], asked.by)
     acceptances.forget_sent(session, [(asked.account, str(asked.period))])
@@ -106,14 +146,24 @@ def _correct(session: Session, ledger: Ledger, asked: Asked) -> Corrected:
     return Corrected(standing.corrects["invoice_number"], sealed)
 
 
-def _sealed_month(ledger: Ledger, asked: Asked) -> SealedMonth:
-    month = ledger.archive.sealed(str(asked.period), [asked.account]).get(asked.account)
+def _sealed_month(ledger: Ledger, account: str, period: Period) -> SealedMonth:
+    month = ledger.archive.sealed(str(period), [account]).get(account)
     if month is None:
-        raise Problem("not_found", f"{asked.account} has no sealed bill for {asked.period}: nothing can be corrected.")
+        raise Problem("not_found", f"{account} has no sealed bill for {period}: nothing can be corrected.")
     if not month.is_whole:
         numbers = ", ".join(one.number for one in month.documents if not one.body)
         raise Problem("gone", f"{numbers} was erased: the month can no longer be corrected.")
     return month
+
+
+def _steps(before: Document, after: Document) -> list[tuple[str, Decimal]]:
+    """From one invoice's total, class by class, to the other's; none where their currencies differ."""
+    try:
+        sums = by_cause(changes(before, after))
+    except DomainError:
+        return []
+    totals = [("", Decimal(body["totals"]["total"])) for body in (before, after)]
+    return [totals[0], *((str(cause).capitalize(), amount) for cause, amount in sums.items()), totals[1]]
 
 
 def _credited_before(month: SealedMonth, standing: Standing, order: Order) -> list[Sealed]:
@@ -130,7 +180,7 @@ def _replaced_before(month: SealedMonth, standing: Standing) -> tuple[str, list[
     return corrects["invoice_number"], together
 
 
-def _documents(session: Session, ledger: Ledger, asked: Asked, standing: Standing) -> list[Bill]:
+def _documents(session: AnySession, ledger: Ledger, asked: Asked, standing: Standing) -> list[Bill]:
     made: list[Bill] = []
     if asked.order.mode == "credit" or standing.left:
         made.append(_credit_note(standing, asked.order))
@@ -151,9 +201,9 @@ def _credit_note(standing: Standing, order: Order) -> Bill:
     return note
 
 
-def _replacement(session: Session, ledger: Ledger, asked: Asked, standing: Standing, place: int) -> Bill:
+def _replacement(session: AnySession, ledger: Ledger, asked: Asked, standing: Standing, place: int) -> Bill:
     """The month as today's facts have it, with the hours of the invoice that it replaces."""
-    released = standing.settled().entries
+    released = standing.settled().uids
     outcome = bills.computed(session, ledger, asked.account, asked.period, released)
     if isinstance(outcome, NoBill):
         detail = f"{asked.account} would get no bill for {asked.period} now: {outcome.reason}; credit it instead"

@@ -26,6 +26,8 @@ from hivematrix_ledger.store import acceptances
 
 PAGE = 100
 _CONTENTS = ("account_number", "company", "status", "invoice_number", "currency", "total", "file", "reason")
+# A ZIP's dates have seven bits for the years since 1980.
+_LAST_ZIP_YEAR = 2107
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def month_zip(ledger: Ledger, period: Period, kind: str) -> Iterator[bytes]:
     out = _Outlet()
     told: list[dict[str, str]] = []
     # One date for all: the same month gives the same bytes.
-    stamp = (period.year, period.month, period.days, 0, 0, 0)
+    stamp = (min(period.year, _LAST_ZIP_YEAR), period.month, period.days, 0, 0, 0)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for row, data in _entries(ledger, period, FORMATS[kind]):
             told.append(row)

@@ -18,9 +18,9 @@ from hivematrix_common.errors import Problem
 from hivematrix_ledger import store
 from hivematrix_ledger.clients import Feed, Sealed
 from hivematrix_ledger.domain.engines import Bill, NoBill
-from hivematrix_ledger.domain.leakage import Finding, Months, findings
+from hivematrix_ledger.domain.leakage import YEAR, Finding, Months, findings
 from hivematrix_ledger.services import Brief, Ledger, bills, no_bill, no_company
-from hivematrix_ledger.store import acceptances, board, inputs
+from hivematrix_ledger.store import acceptances, board, corrections, inputs
 from hivematrix_ledger.store import findings as kept
 
 Document = dict[str, Any]
@@ -55,7 +55,7 @@ def acknowledge(ledger: Ledger, account: str, period: Period, key: str, *, reaso
         session = store.session()
         row = {name: found[name] for name in ("key", "kind", "subject", "detail")}
         kept.acknowledge(session, account, str(period), row, reason=reason, by=by, at=clock.now())
-        audit.about(f"{account} {period}", finding=found["detail"], reason=reason)
+        audit.about(f"{account} {period}", finding=key)  # texts may name people, and audit rows stay for ever
         session.commit()
         found["acknowledged"] = {"by": by, "reason": reason}
     return found
@@ -99,6 +99,7 @@ class _Reports:
         self.billed = frozenset(uids) - inputs.read_unbilled(session, uids)
         before = acceptances.of_period(session, str(period.plus(-1)), list(self.outcomes))
         self.before = {account: row.body_sha256 for account, row in before.items()}
+        self.corrected = corrections.counts(session, list(self.outcomes))
         self.found = self._found(session)
         self.acknowledged = kept.acknowledged(session, str(period), self.accounts)
         session.commit()
@@ -112,20 +113,28 @@ class _Reports:
     def _found(self, session: AnySession) -> dict[str, list[Document]]:
         made_of = {account: self._made_of(account) for account in self.outcomes}
         held = board.reports(session, str(self.period), list(self.outcomes))
-        session.commit()  # no transaction waits for a peer
         stale = [account for account in made_of if held.get(account, ("", []))[0] != made_of[account]]
-        fresh = self._made(stale)
+        since = str(self.period.plus(1 - YEAR))
+        billed = acceptances.billed_entries(session, since, stale) if stale else {}
+        session.commit()  # no transaction waits for a peer
+        fresh = self._made(stale, billed)
         rows = [{"account_number": one, "made_of": made_of[one], "findings": fresh[one]} for one in stale]
         board.keep_reports(session, str(self.period), rows)
         return {account: found for account, (_, found) in held.items()} | fresh
 
-    def _made(self, accounts: Sequence[str]) -> dict[str, list[Document]]:
+    def _made(self, accounts: Sequence[str], held: Mapping[str, list[Document]]) -> dict[str, list[Document]]:
         before = self._bodies_before([account for account in accounts if account in self.before])
         return {
             account: [
                 _told(finding)
                 for finding in findings(
-                    Months(self.outcomes[account].body, before.get(account), self.entries[account], self.billed),
+                    Months(
+                        self.outcomes[account].body,
+                        before.get(account),
+                        self.entries[account],
+                        self.billed,
+                        held[account],
+                    ),
                     self.ledger.thresholds,
                 )
             ]
@@ -142,6 +151,7 @@ class _Reports:
         parts = [
             outcome.receipt["body"] if isinstance(outcome, Sealed) else outcome.digest,
             self.before.get(account),
+            self.corrected.get(account, 0),
             [[entry[name] for name in ("uid", "worked_on", "hours", "billable")] for entry in entries],
             [entry["uid"] for entry in entries if entry["uid"] in self.billed],
             [str(value) for value in self.ledger.thresholds],

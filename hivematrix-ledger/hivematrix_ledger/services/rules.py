@@ -264,7 +264,9 @@ def _set(ledger: Ledger, session: AnySession, stem: str, row: Document) -> bool:
 def _write(stem: str, write: Callable[[AnySession], Result], *, rows: Sequence[Document] = (), key: Key = ()) -> Result:
     """Do it in one transaction; `rows` are those to be written, `key` that of the row removed or given other values."""
     named = [rules.key_of(stem, row) for row in rows] or [key]
-    about = ", ".join(" ".join(str(part) for part in one if part) for one in named)
+    # A uid made of a name may have to be forgotten, and audit rows stay for ever; the row's history has the same trace.
+    told = dict.fromkeys(one[:1] for one in named) if stem in NAMED else named
+    about = ", ".join(" ".join(str(part) for part in one if part) for one in told)
     audit.done(store.session(), "ledger rules", f"{stem} {about}")
     try:
         with changing("ledger rules") as session:

@@ -61,11 +61,17 @@ _RECORD = text(
     f" FROM json_to_recordset(:bills) AS b ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS)})"
 )
 _RECORD_ENTRIES = text(
-    "INSERT INTO accepted_entries (uid, account_number, period)"
-    " SELECT uid, b.account_number, b.period"
+    "INSERT INTO accepted_entries (uid, account_number, period, hours, worked_on, billable)"
+    " SELECT uid, b.account_number, b.period, hours, worked_on, billable"
     " FROM json_to_recordset(:bills) AS b (account_number text, period text, entries json),"
-    " LATERAL json_array_elements_text(entries) AS listed (uid)"
+    " LATERAL json_to_recordset(entries) AS listed (uid text, hours numeric, worked_on date, billable boolean)"
     " ON CONFLICT (uid) DO NOTHING"
+)
+_BILLED = text(
+    "SELECT account_number, uid, trim_scale(hours)::text AS hours, worked_on::text AS worked_on, billable,"
+    " invoice_number FROM accepted_entries JOIN bills USING (account_number, period)"
+    " WHERE period >= :since AND hours IS NOT NULL"
+    " AND account_number IN (SELECT json_array_elements_text(:accounts))"
 )
 
 
@@ -112,6 +118,14 @@ def hold(session: AnySession, bills: Sequence[Settled]) -> int:
     rows = _json([{name: getattr(bill, name) for name in names} for bill in bills])
     inserted: int = session.execute(_RECORD_ENTRIES, {"bills": rows}).rowcount  # type: ignore[attr-defined]
     return sum(len(bill.entries) for bill in bills) - inserted
+
+
+def billed_entries(session: AnySession, since: str, accounts: Sequence[str]) -> dict[str, list[Document]]:
+    """By account the entries on its bills from a month on, each as its invoice took it."""
+    found: dict[str, list[Document]] = {account: [] for account in accounts}
+    for row in session.execute(_BILLED, {"since": since, "accounts": listed(accounts)}).mappings():
+        found[row["account_number"]].append(dict(row))
+    return found
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

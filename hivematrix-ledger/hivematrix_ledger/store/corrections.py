@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import orjson
 from hivematrix_common.database import AnySession
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from hivematrix_ledger.domain.acceptance import Document
 
+from . import listed
+
 _RECORDED = text(
     "SELECT coalesce(max(revision), 0) FROM corrections WHERE account_number = :account AND period = :period"
+)
+_OF_MONTH = text(
+    "SELECT invoice_number, kind, corrects, total, currency, corrected_by, corrected_at FROM corrections"
+    " WHERE account_number = :account AND period = :period ORDER BY revision"
+)
+_COUNTS = text(
+    "SELECT account_number, count(*) AS number FROM corrections"
+    " WHERE account_number IN (SELECT json_array_elements_text(:accounts)) GROUP BY account_number"
 )
 _COLUMNS = (
     ("account_number", "text"),
@@ -46,6 +57,16 @@ def recorded(session: AnySession, account: str, period: str) -> int:
     """The revision of the month's newest correction; 0 when there is none."""
     found: int = session.scalar(_RECORDED, {"account": account, "period": period})
     return found
+
+
+def of_month(session: AnySession, account: str, period: str) -> Sequence[Row[Any]]:
+    """The month's corrections in their order."""
+    return session.execute(_OF_MONTH, {"account": account, "period": period}).all()
+
+
+def counts(session: AnySession, accounts: Sequence[str]) -> dict[str, int]:
+    """How many corrections each account has that has one."""
+    return {row.account_number: row.number for row in session.execute(_COUNTS, {"accounts": listed(accounts)})}
 
 
 def record(session: AnySession, rows: Sequence[Document], *, by: str, at: datetime) -> None:

@@ -11,7 +11,8 @@ from . import listed
 
 _ACKNOWLEDGED = text(
     "SELECT account_number, key, acknowledged_by, reason FROM acknowledged_findings"
-    " WHERE period = :period AND account_number IN (SELECT json_array_elements_text(:accounts))"
+    " WHERE (period = :period OR kind = 'altered_hours')"
+    " AND account_number IN (SELECT json_array_elements_text(:accounts))"
 )
 _ACKNOWLEDGE = text(
     "INSERT INTO acknowledged_findings"
@@ -22,7 +23,9 @@ _ACKNOWLEDGE = text(
 
 
 def acknowledged(session: AnySession, period: str, accounts: Sequence[str]) -> dict[tuple[str, str], dict[str, str]]:
-    """By account and the finding's key: who let it stand, and why."""
+    """By account and the finding's key: who let it stand, and why. Billed hours that changed are let stand once, not
+    in each of the months that tell them.
+    """
     rows = session.execute(_ACKNOWLEDGED, {"period": period, "accounts": listed(accounts)})
     return {(row.account_number, row.key): {"by": row.acknowledged_by, "reason": row.reason} for row in rows}
 

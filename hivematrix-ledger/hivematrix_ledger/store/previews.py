@@ -16,7 +16,6 @@ _KEEP = text(
     " ON CONFLICT (account_number, period, body_sha256) DO UPDATE SET shown_at = excluded.shown_at"
 )
 _DROP = text("DELETE FROM previews WHERE shown_at < :before")
-_FORGET = text("DELETE FROM previews WHERE account_number = :account AND period = :period")
 _FIND = text("SELECT body FROM previews WHERE account_number = :account AND period = :period AND body_sha256 = :digest")
 
 
@@ -24,12 +23,6 @@ def keep(session: AnySession, account: str, period: str, *, digest: str, body: b
     session.execute(_DROP, {"before": now - _KEPT})
     values = {"account": account, "period": period, "digest": digest, "body": body, "now": now}
     session.execute(_KEEP, values)
-
-
-def forget(session: AnySession, account: str, period: str) -> int:
-    """Drop a bill's; returns how many there were."""
-    dropped: int = session.execute(_FORGET, {"account": account, "period": period}).rowcount  # type: ignore[attr-defined]
-    return dropped
 
 
 def find(session: AnySession, account: str, period: str, digest: str) -> dict[str, Any] | None:

@@ -1,0 +1,173 @@
+"""pg_dump and pg_restore: started without a shell, the password in a file, never left behind."""
+
+import contextlib
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from hivematrix_common.durable import write_file
+from hivematrix_common.postgres import dies_with_parent, program
+from sqlalchemy.engine import make_url
+
+from hivematrix_helm.domain.backup import Stored
+from hivematrix_helm.system import streams
+from hivematrix_helm.system.database import pgpass
+from hivematrix_helm.system.streams import CHUNK, StreamError
+
+_MAJOR = 10_000
+_SAID = 3  # lines of a program's last words
+
+
+class DumpError(Exception):
+    """A dump or a restore failed; the text says of which database, and what the program said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A dump in its file, and its size before it was compressed."""
+
+    stored: Stored
+    plain: int
+
+
+def tool_version() -> tuple[int, str]:
+    """pg_dump's major version, and what it calls itself; ClusterError when there is none."""
+    said = subprocess.run([program("pg_dump"), "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    found = re.search(r"\) (\d+)", said)
+    if not found:
+        raise DumpError(f"{program('pg_dump')} does not say its version: {said!r}")
+    return int(found[1]), said
+
+
+def refuse_older_tool(server: int, database: str) -> None:
+    """A pg_dump older than its server leaves out what it does not know."""
+    major, said = tool_version()
+    if major < server // _MAJOR:
+        raise DumpError(
+            f"{database}: {said} is older than its server, {server // _MAJOR}; "
+            "name the bin folder of the server's version in HIVEMATRIX_PG_BIN"
+        )
+
+
+def dump(url: str, snapshot: str, path: Path, sealed_for: Sequence[Any]) -> Written:
+    """One database as of an exported snapshot, into a new file at `path`."""
+    options = ["--format=custom", "--compress=0", f"--snapshot={snapshot}", "--no-password"]
+    with _connected(url) as (place, environ), _started("pg_dump", [*options, place], environ) as tool:
+        assert tool.process.stdout  # a pipe, as asked
+        try:
+            stored, plain = streams.pack(tool.process.stdout, path, sealed_for)
+        except StreamError:
+            tool.process.kill()  # it would wait for ever for somebody to read on
+            raise
+        tool.finish(place)
+    return Written(stored, plain)
+
+
+def restore(path: Path, url: str, key: Any | None) -> Stored:
+    """Put a dump into an empty database, whole or not at all; what its file was on the way."""
+    options = ["--exit-on-error", "--single-transaction", "--no-password"]
+    with (
+        _connected(url) as (place, environ),
+        _started("pg_restore", [*options, f"--dbname={place}"], environ) as tool,
+    ):
+        return _feed(tool, path, key)
+
+
+def check_contents(path: Path, key: Any | None) -> Stored:
+    """Read a dump's table of contents, and the whole file with it; DumpError when pg_restore cannot."""
+    with _started("pg_restore", ["--list"], dict(os.environ)) as tool:
+        return _feed(tool, path, key, whole=False)
+
+
+class _Tool:
+    """A running program and the file that takes its words, which may be many."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", words: IO[bytes]) -> None:
+        self.process, self.words = process, words
+
+    def finish(self, of: str) -> None:
+        """Wait for its end; DumpError unless it says that all went well."""
+        code = self.process.wait()
+        if code:
+            self.words.seek(0)
+            lines = self.words.read().decode(errors="replace").strip().splitlines()
+            said = " ".join(line.strip() for line in lines[:_SAID]) or f"exit {code}"
+            raise DumpError(f"{make_url(of).database if '://' in of else of}: {said}")
+
+
+class _Input:
+    """A program's standard input. Who wants only what stands in front, the table of contents, is spared the rest."""
+
+    def __init__(self, file: IO[bytes], *, whole: bool) -> None:
+        self._file, self._whole, self._open = file, whole, True
+
+    def write(self, data: bytes) -> int:
+        if self._open:
+            try:
+                self._file.write(data)
+            except BrokenPipeError:
+                if self._whole:
+                    raise
+                self._open = False
+        return len(data)
+
+
+def _feed(tool: _Tool, path: Path, key: Any | None, *, whole: bool = True) -> Stored:
+    assert tool.process.stdin  # a pipe, as asked
+    try:
+        stored = streams.unpack(path, _Input(tool.process.stdin, whole=whole), key)
+    except StreamError:
+        with contextlib.suppress(OSError):
+            tool.process.stdin.close()
+        tool.process.wait()
+        _raise_its_own(tool, path)
+        raise
+    with contextlib.suppress(BrokenPipeError):
+        tool.process.stdin.close()
+    tool.finish(path.name)
+    return stored
+
+
+def _raise_its_own(tool: _Tool, path: Path) -> None:
+    """A program that ended while it was fed says best why; that its input ended too early it says of a bad file."""
+    tool.words.seek(0)
+    if b"ERROR" in tool.words.read():
+        tool.finish(path.name)
+
+
+@contextmanager
+def _started(name: str, arguments: list[str], environ: dict[str, str]) -> Iterator[_Tool]:
+    feeds = name == "pg_restore"
+    with tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(
+            [*dies_with_parent("KILL"), program(name), *arguments],
+            stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if feeds else subprocess.PIPE,
+            stderr=words,
+            env=environ,
+            bufsize=CHUNK if feeds else -1,
+        )
+        try:
+            yield _Tool(process, words)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            with contextlib.suppress(OSError):
+                process.communicate()
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The connection without its password, and the environment that names the file with it."""
+    parsed = make_url(url).set(drivername="postgresql")
+    with tempfile.TemporaryDirectory(prefix="hivematrix-") as folder:
+        write_file(Path(folder) / "pgpass", pgpass([parsed]))
+        # A place without a password. `_replace` would put "***" there; None leaves it out.
+        place = parsed._replace(password=None).render_as_string(hide_password=False)
+        yield place, os.environ | {"PGPASSFILE": str(Path(folder) / "pgpass"), "PGOPTIONS": "-c statement_timeout=0"}

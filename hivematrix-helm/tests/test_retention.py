@@ -1,0 +1,119 @@
+"""Sets that are removed from a real folder: what was planned, by the manifests, and nothing else."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hivematrix_helm.config import HelmSettings
+from hivematrix_helm.services import retention
+from hivematrix_helm.system import sets as set_files
+from hivematrix_helm.system.sets import Sets
+
+NIGHT = datetime(2026, 1, 1, 3, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def settings(home):
+    return HelmSettings(home=home)
+
+
+@pytest.fixture
+def nights(settings, make_set, monkeypatch):
+    """nights(40): one set a night, verified, the clock on the last; their names."""
+
+    def made(count):
+        names = [make_set(settings, NIGHT + at * DAY).name for at in range(count)]
+        monkeypatch.setenv("HIVEMATRIX_NOW", (NIGHT + count * DAY).isoformat())
+        return names
+
+    return made
+
+
+def left(settings):
+    """The sets that are there, and those that are known of."""
+    place = Sets.of(settings)
+    return place.names(), [record.name for record in place.records()]
+
+
+def test_what_is_removed_is_what_was_planned(settings, nights):
+    names = nights(50)
+    planned = retention.planned(settings)
+    assert left(settings) == (names, names)
+    assert retention.prune(settings) == planned
+    stay = [name for name in names if name not in planned.remove]
+    assert left(settings) == (stay, stay)
+    assert 30 <= len(stay) < 50
+    assert retention.prune(settings).remove == ()
+
+
+def test_a_files_time_says_nothing(settings, nights):
+    names = nights(40)
+    planned = retention.planned(settings)
+    for at, name in enumerate(names):
+        for path in Sets.of(settings).path(name).iterdir():
+            os.utime(path, (at * 1e6, at * 1e6 % 7))
+    assert retention.planned(settings) == planned
+
+
+def test_a_record_that_was_changed_does_not_make_a_set_older(settings, nights, tmp_path):
+    """The time is the manifest's."""
+    names = nights(40)
+    planned = retention.planned(settings)
+    path = Sets.of(settings).records_folder / f"{names[-1]}.json"
+    path.write_text(path.read_text().replace('"2026-', '"1999-'))
+    assert retention.planned(settings) == planned
+
+
+@pytest.mark.parametrize("what", ["folder", "manifest"])
+def test_sets_that_are_gone_or_others_hold_nothing_up(settings, nights, what):
+    """Forty were verified; of the newest thirty nothing is left. The ten older ones are all there is."""
+    names, place = nights(40), Sets.of(settings)
+    for name in names[10:]:
+        if what == "folder":
+            (place.folder / name).rename(place.folder.parent / name)
+        else:
+            (place.folder / name / "manifest.json").write_text("{}")
+    retention.prune(settings)
+    assert set(names[:10]) <= set(place.names())
+
+
+def test_a_set_that_was_made_elsewhere_is_left_alone(settings, nights, make_set):
+    nights(40)
+    stranger = make_set(settings, NIGHT - 400 * DAY)
+    Sets.of(settings).forget(stranger.name)
+    retention.prune(settings)
+    assert stranger.name in Sets.of(settings).names()
+
+
+def test_a_removal_that_was_killed_leaves_no_part_under_the_sets_name(settings, nights, monkeypatch):
+    names, place = nights(40), Sets.of(settings)
+    monkeypatch.setattr(retention.shutil, "rmtree", lambda *_arguments, **_more: os._exit)
+    gone = retention.prune(settings).remove
+    assert gone
+    assert not set(gone) & set(place.names())
+    assert set(names) - set(gone) == set(place.names())
+    monkeypatch.undo()
+    place.clear_partials()
+    assert sorted(path.name for path in place.folder.iterdir()) == place.names()
+
+
+class TestCommand:
+    @pytest.fixture
+    def helm_conf(self, helm, make_set, monkeypatch):
+        for at in range(40):
+            make_set(helm.settings, NIGHT + at * DAY)
+        monkeypatch.setenv("HIVEMATRIX_NOW", (NIGHT + 40 * DAY).isoformat())
+        return helm.settings
+
+    def test_a_dry_run_says_what_the_act_does(self, helm_conf, run_helm):
+        planned = run_helm("backup", "prune", "--dry-run", "--json")
+        assert (planned["done"], len(Sets.of(helm_conf).names())) == (False, 40)
+        acted = run_helm("backup", "prune", "--json")
+        assert acted == planned | {"done": True}
+        assert [row["name"] for row in reversed(acted["sets"]) if row["stays"]] == Sets.of(helm_conf).names()
+
+    def test_while_another_works_on_the_sets_nothing_is_removed(self, helm_conf, run_helm):
+        with set_files.locked(helm_conf.home):
+            assert run_helm("backup", "prune", code=75) is None
+        assert len(Sets.of(helm_conf).names()) == 40
