@@ -8,7 +8,7 @@ the sort value and the key of the last row, so no page costs more than the first
 import base64
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from io import StringIO
@@ -78,6 +78,8 @@ class Asked:
     place: tuple[Any, Any] | None
     backwards: bool
     first: int
+    columns: tuple[str, ...] = ()
+    """Those that are shown; all when none is named."""
 
     @property
     def falling(self) -> bool:
@@ -98,6 +100,8 @@ class Table:
     search: tuple[str, ...] = ()
     choices: tuple[Choice, ...] = ()
     page: int = PAGE
+    choosable: bool = False
+    """Whether people choose which columns they see; the first one always stands."""
 
     def of_rows(self, rows: Iterable[Row]) -> "Listing":
         """From rows at hand. Problem(invalid) names the part of the address that is not acceptable."""
@@ -109,7 +113,7 @@ class Table:
             return Listing(self, asked, fitting, len(fitting))
         start = next((at for at, row in enumerate(fitting) if _is_beyond(self._place(asked, row), asked)), len(fitting))
         found = fitting[start : start + self.page + 1] if asked.place else fitting[: self.page + 1]
-        return self._page(asked, found, len(fitting))
+        return replace(self._page(asked, found, len(fitting)), fitting=fitting)
 
     def of_query(self, session: AnySession, query: Select[Any] | TextualSelect) -> "Listing":
         """From a select whose columns bear the names used here; those that are sorted by are never NULL."""
@@ -141,8 +145,11 @@ class Table:
             if chosen[choice.name] not in {"", *(value for value, _ in choice.options)}:
                 raise _unacceptable(choice.name, f"expected one of {', '.join(value for value, _ in choice.options)}")
         after, before = request.args.get("after", ""), request.args.get("before", "")
+        columns = tuple(name for name in request.args.getlist("column") if self.choosable)
+        if strange := set(columns) - {column.name for column in self.columns}:
+            raise _unacceptable("column", f"there is no column {min(strange)}")
         place, first = _opened(after or before, sort) if after or before else (None, 1)
-        return Asked(sort, wanted.startswith("-"), search, chosen, place, bool(before and not after), first)
+        return Asked(sort, wanted.startswith("-"), search, chosen, place, bool(before and not after), first, columns)
 
     def _place(self, asked: Asked, row: Row) -> tuple[Any, Any]:
         return _sortable(row[asked.sort.name], asked.sort), str(row[self.key])
@@ -170,6 +177,8 @@ class Listing:
     first: int = 1
     has_previous: bool = False
     has_next: bool = False
+    fitting: Sequence[Row] = ()
+    """The rows of all pages, where they were at hand."""
     wants_csv: bool = field(default_factory=lambda: request.args.get("format") == "csv")
 
     @property
@@ -186,7 +195,8 @@ class Listing:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return self.table.columns
+        first, *rest = self.table.columns
+        return (first, *(column for column in rest if not self.asked.columns or column.name in self.asked.columns))
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -247,8 +257,9 @@ class Listing:
         return csv_file(self.name, self.columns, self.rows)
 
     def _url(self, **changed: str) -> str:
-        kept = {"sort": self.sort, "q": self.search, **self.chosen} | changed
-        return f"{self.plain_url}?{urlencode({name: value for name, value in kept.items() if value})}"
+        kept = {"sort": self.sort, "q": self.search, **self.chosen, "column": self.asked.columns} | changed
+        found = urlencode({name: value for name, value in kept.items() if value}, doseq=True)
+        return f"{self.plain_url}?{found}"
 
     def _cursor(self, row: Row, first: int) -> str:
         value, key = self.table._place(self.asked, row)  # noqa: SLF001 - the table's own

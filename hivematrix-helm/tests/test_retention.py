@@ -2,9 +2,11 @@
 
 import os
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 from hivematrix_helm.config import HelmSettings
+from hivematrix_helm.domain.backup import MANIFEST, MANIFEST_SUM
 from hivematrix_helm.services import retention
 from hivematrix_helm.system import sets as set_files
 from hivematrix_helm.system.sets import Sets
@@ -65,15 +67,24 @@ def test_a_record_that_was_changed_does_not_make_a_set_older(settings, nights, t
     assert retention.planned(settings) == planned
 
 
-@pytest.mark.parametrize("what", ["folder", "manifest"])
+def swap_manifest(path):
+    """Another manifest, and its own sum: in itself all is well."""
+    data = (path / MANIFEST).read_bytes().replace(b"pg_dump 18", b"pg_dump 19")
+    (path / MANIFEST).write_bytes(data)
+    (path / MANIFEST_SUM).write_text(f"{sha256(data).hexdigest()}  {MANIFEST}\n")
+
+
+@pytest.mark.parametrize("what", ["folder", "broken manifest", "another manifest"])
 def test_sets_that_are_gone_or_others_hold_nothing_up(settings, nights, what):
     """Forty were verified; of the newest thirty nothing is left. The ten older ones are all there is."""
     names, place = nights(40), Sets.of(settings)
     for name in names[10:]:
         if what == "folder":
             (place.folder / name).rename(place.folder.parent / name)
+        elif what == "broken manifest":
+            (place.folder / name / MANIFEST).write_text("{}")
         else:
-            (place.folder / name / "manifest.json").write_text("{}")
+            swap_manifest(place.folder / name)
     retention.prune(settings)
     assert set(names[:10]) <= set(place.names())
 

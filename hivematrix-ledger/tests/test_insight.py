@@ -64,6 +64,46 @@ class TestExplanation:
         assert "skipped, the plan is Inactive" in answer.json["detail"]
 
 
+class TestLateChanges:
+    """An open past month is billed from what rows say today; its preview lists those that changed after its end."""
+
+    def late(self, world, period="2025-10"):
+        return [one["what"] for one in world.get(f"/api/bills/620547/{period}/explain").json["changed_after"]]
+
+    def put(self, world, key, value, **window):
+        said = {"key": key, "value": value} | window
+        assert world.ledger.call("PUT", "/api/overrides/client/620547", json=said).status_code < 300
+
+    def test_a_row_changed_after_the_month_is_told(self, world, set_clock):
+        set_clock("2025-10-31T23:59:59Z")
+        self.put(world, "per_user", "95")
+        assert self.late(world) == []
+        set_clock("2025-11-01T00:00:00Z")
+        self.put(world, "per_user", "90")
+        set_clock("2025-11-02T10:00:00Z")
+        assert self.late(world) == ["per_user: value 95 → 90"]
+        [told] = world.get("/api/bills/620547/2025-10/explain").json["changed_after"]
+        assert (told["at"], told["actor"], told["rule"]) == ("2025-11-01T00:00:00Z", "admin", "client_overrides")
+        assert self.late(world, "2025-11") == []
+
+    def test_a_row_that_names_other_months_is_not(self, world):
+        self.put(world, "per_user", "90", from_period="2025-11")
+        self.put(world, "per_server", "90", to_period="2025-09")
+        assert self.late(world) == []
+        self.put(world, "per_vm", "90", from_period="2025-10", to_period="2025-10")
+        items = "/api/overrides/line-items/620547"
+        once = {"kind": "one_off", "fee": "5"}
+        world.ledger.post(items, json=once | {"name": "Move", "period": "2025-11"})
+        world.ledger.post(items, json={"name": "Domain", "kind": "yearly", "month": 10, "fee": "20"})
+        assert [what.split(":")[0] for what in self.late(world)] == ["Domain added", "per_vm added"]
+
+    def test_an_accepted_month_has_none(self, world):
+        self.put(world, "per_user", "90")
+        assert self.late(world) != []
+        world.accept("620547")
+        assert self.late(world) == []
+
+
 class TestDifference:
     def test_the_classes_sum_to_the_change(self, two_months):
         told = two_months.get("/api/bills/620547/2025-10/diff").json

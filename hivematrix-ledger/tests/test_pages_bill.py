@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from sqlalchemy import text
 
 BILL = "/bills/620547/2025-10"
 HOSTILE = "<script>alert(1)</script> \u202eevil \N{ROCKET}" + "x" * 200
@@ -101,6 +102,50 @@ class TestMainActs:
         page.get_by_label("Why it may stand").locator("visible=true").fill("known")
         page.get_by_role("button", name="Let it stand").click()
         assert page.get_by_text("“known”").is_visible()
+
+    def test_the_pool_is_drawn_with_its_figures(self, two_months, browser_page):
+        two_months.ledger.db.session.execute(text("UPDATE prepaid_hours SET monthly = NULL, yearly = 10"))
+        two_months.ledger.db.session.commit()
+        visit = browser_page(two_months.ledger, "billing_clerk")
+        page = visit.open(BILL)
+        visit.check()
+        drawn = page.get_by_role("img", name="Pool of 10 hours: 0 used in other months, 3 in October 2025, 7 left")
+        assert [box.get_attribute("width") for box in drawn.locator("rect").all()] == ["120.0", "280.0"]
+
+    def test_a_finding_leads_to_where_it_is_put_right(self, two_months, case, browser_page):
+        case.asset("SW1", "Switch", backup_bytes=1024**4)
+        two_months.put("client_overrides", "620547", "per_server", "0", None, None)
+        visit = browser_page(two_months.ledger, "billing_clerk")
+        page = visit.open(BILL)
+        visit.check()
+        links = page.get_by_role("link", name=re.compile("^(Fix type|Set the rate)"))
+        assert [link.text_content().split(":")[0] for link in links.all()] == [
+            "Fix type",
+            "Set the rate per_server",
+            "Fix type",
+        ]
+        page.get_by_role("link", name=re.compile("^Fix type ?: SW1")).click()
+        visit.check()
+        assert page.locator("select[name=asset_uid]").input_value() == "a-SW1"
+        page.get_by_label("Type").select_option("Server")
+        page.get_by_role("button", name="Add").click()
+        assert two_months.rows("SELECT asset_uid, billing_type FROM asset_overrides") == [("a-SW1", "Server")]
+
+    def test_what_changed_after_the_month_is_listed_on_its_preview(self, two_months, browser_page):
+        said = {"key": "per_user", "value": "90"}
+        two_months.ledger.call("PUT", "/api/overrides/client/620547", json=said)
+        visit = browser_page(two_months.ledger, "auditor")
+        page = visit.open(BILL)
+        page.locator("summary", has_text="2 rows were changed after October 2025 ended").click()
+        assert page.get_by_text("per_user added: value 90").is_visible()
+        visit.check()
+
+    def test_who_may_not_put_it_right_is_not_led_there(self, two_months, browse):
+        two_months.put("client_overrides", "620547", "per_server", "0", None, None)
+        assert "Set the rate" in browse(two_months).get(BILL).text
+        assert "Set the rate" in browse(two_months).get("/findings?period=2025-10").text
+        for path in (BILL, "/findings?period=2025-10"):
+            assert "Set the rate" not in browse(two_months, "auditor").get(path).text
 
     @pytest.mark.parametrize("path", [f"{BILL}/lines", f"{BILL}/hours", f"{BILL}/why/0", "/bills/620547/2025-09"])
     def test_its_other_pages_are_sound(self, two_months, browser_page, path):

@@ -117,6 +117,39 @@ class TestBoard:
         assert heads.startswith("Account,Company,Status,Reason")
         assert row.startswith("13,Sable Point Marina,unbillable,")
 
+    def test_the_foot_sums_what_fits_and_columns_are_chosen(self, msp, browser_page):
+        visit = browser_page(msp.ledger, "billing_clerk")
+        page = visit.open(BOARD)
+        foot = page.get_by_role("table", name="Bills by company").locator("tfoot tr")
+        assert foot.get_by_role("rowheader").text_content() == "3 bills"
+        assert foot.locator("td.n").all_text_contents()[-2:] == ["1,512.50", "+400.00"]
+        page.locator("summary", has_text="Choose columns").click()
+        page.get_by_label("Backup", exact=True).uncheck()
+        page.get_by_label("12 months").uncheck()
+        page.get_by_role("button", name="Show these").click()
+        visit.check()
+        heads = page.get_by_role("table", name="Bills by company").locator("thead th")
+        assert heads.all_text_contents() == [
+            *("Company", "Status", "Users", "Assets", "Hours", "Items", "Tax", "Total", "Change")
+        ]
+        page.get_by_role("link", name="Total").click()
+        assert heads.count() == 9, "sorting keeps what was chosen"
+        page.goto(f"{page.url}&q=Granite")
+        assert foot.get_by_role("rowheader").text_content() == "1 bill"
+
+    def test_bills_in_two_currencies_have_no_sum(self, msp, company, browse):
+        other = company("15", "Kyoto Works")
+        other.facts["currency"] = "JPY"
+        other.plans = [other.plan(currency="JPY")]
+        msp.codex.hold(other)
+        clerk = browse(msp)
+        assert "<tfoot>" in clerk.get(f"{BOARD}?q=Granite").text
+        assert "<tfoot>" not in clerk.get(BOARD).text
+
+    @pytest.mark.parametrize("query", ["column=nothing", "column=total&column=x"])
+    def test_a_column_that_is_none_is_refused(self, msp, browse, query):
+        assert browse(msp).get(f"{BOARD}?{query}").status_code == 422
+
     def test_a_hundred_companies_a_page(self, msp, company, browser_page):
         msp.codex.hold(*(company(f"9{number:03}", f"Company {number:03}") for number in range(120)))
         page = browser_page(msp.ledger, "billing_clerk").open(BOARD)

@@ -82,14 +82,14 @@ def _dump(job: _Job, service: str, files: dict[str, Stored]) -> Dump:
         dumps.refuse_older_tool(view.server, view.database)
         tree = view.tree() if service == "archive" else None
         revision = view.revision()
-        written, tables = _dump_and_look(view, url, path, job.sealed_for)
+        written, tables = dump_and_look(view, url, path, job.sealed_for)
         failpoint(f"backup.dumped.{service}")
     files[path.name] = written.stored
     job.tell(f"{service}: {sum(t.rows for t in tables.values())} rows, {written.stored.bytes} bytes")
     return Dump(service, view.database, path.name, revision, view.server, written.plain, tables, tree)
 
 
-def _dump_and_look(
+def dump_and_look(
     view: View, url: str, path: Path, sealed_for: list[Any]
 ) -> tuple[dumps.Written, dict[str, backup.Contents]]:
     """The dump, and side by side with it the digests, both of the same snapshot."""

@@ -25,7 +25,7 @@ from hivematrix_helm.system import dumps, kept_files, processes, sets, streams
 from hivematrix_helm.system.contents import frozen
 from hivematrix_helm.system.dumps import DumpError
 from hivematrix_helm.system.sets import Sets
-from hivematrix_helm.system.streams import StreamError
+from hivematrix_helm.system.streams import StreamError, WrongKeyError
 
 SCRATCH = "drill-"
 VERIFY_SECONDS = 6 * 3600
@@ -207,6 +207,8 @@ def _contents_faults(path: Path, manifest: Manifest, key: Opener) -> list[str]:
     for dump in manifest.dumps:
         try:
             dumps.check_contents(path / dump.file, key.key)
+        except WrongKeyError:
+            raise
         except (DumpError, StreamError) as error:
             faults.append(str(error))
     return faults

@@ -32,7 +32,7 @@ _RENAME = sql.SQL("ALTER DATABASE {} RENAME TO {}")
 # Where no drill said how fast this goes: a gigabyte takes well below three minutes.
 SLOWEST = Pace(180.0, 10**9)
 LIVE = {"running", "waiting", "stopping"}
-BEHIND = """Archive is behind its checkpoint file, which knows {kept} entries, and the set has {size}: it seals nothing
+BEHIND = """Archive is behind its checkpoint file, which has {more} more, the newest of {size} entries. It seals nothing
 until its owner gives up what is lost: hivematrix-archive adopt --reason "..."; Ledger then lists what Archive lacks."""
 FORKED = """Whatever was sealed after {at} is lost. If anything was, do not seal under the old name: put a checkpoint
 of it that somebody kept at the end of {file}, and run: hivematrix-archive adopt --reason "..." """
@@ -63,7 +63,7 @@ def restore(settings: HelmSettings, service: str, name: str, key: Opener, admin_
         with _dropped_on_fault(admin, [fresh]):
             _refuse(_faults(server, dump, fresh, held))
             before = _swap(admin, {target: fresh})[target]
-    lost = _behind(home, dump) if service == "archive" else ""
+    lost = _behind(home, held) if service == "archive" else ""
     return Done(name, round(time.monotonic() - began, 1), before, lost)
 
 
@@ -73,18 +73,19 @@ def recover(home: Path, folder: Path, key: Opener, admin_url: str | None, tell: 
         raise ConfigError([f"{home}: a mesh is set up here; for one database: hivematrix-helm backup restore"])
     path = _newest_good(folder, key, tell)
     manifest, began = sets.read_manifest(path), time.monotonic()
+    held = AtHand(path, manifest, key)
     if manifest.secrets_file is None:
         raise DumpError(f"{manifest.name} holds no confs and keys: it was made without a recipient to seal them for")
     _tell_prediction(manifest, tell)
-    _lay_out(home, path, manifest, key)
+    _lay_out(home, held)
     with sets.locked(home), roles.administering(home, admin_url, DRAFT) as admin:
         suffix = _suffix("restored")
         names = {dump.database: dump.database + suffix for dump in manifest.dumps}
         server = Server(admin, meshfile.run_folder(home), lambda each: roles.passwords(home, each, DRAFT))
         with _dropped_on_fault(admin, names.values()):
-            _refuse(proving.prove_all(server, AtHand(path, manifest, key), suffix))
+            _refuse(proving.prove_all(server, held, suffix))
             _swap(admin, names)
-    lost = _witnessed(home, manifest)
+    lost = _witnessed(home, held)
     conf_path(home, DRAFT).rename(conf_path(home, "helm"))
     return Done(manifest.name, round(time.monotonic() - began, 1), lost=lost)
 
@@ -158,36 +159,39 @@ def _tell_prediction(manifest: Manifest, tell: Tell) -> None:
     tell(f"{manifest.name}: {manifest.plain / 1e6:.1f} MB; by {by}: {pace.predict(manifest.plain):.0f} s")
 
 
-def _lay_out(home: Path, path: Path, manifest: Manifest, key: Opener) -> None:
+def _lay_out(home: Path, held: AtHand) -> None:
     """Log, confs and keys where they were; Helm's conf under another name until all is done."""
-    files = kept_files.unpack(path / manifest.log_file, key.key)
-    files |= kept_files.unpack(path / str(manifest.secrets_file), key.key)
+    files: dict[str, bytes] = {}
+    for name in (held.manifest.log_file, str(held.manifest.secrets_file)):
+        files |= kept_files.unpack(held.file(name), held.opener.key)
     files[f"instance/{DRAFT}.conf"] = files.pop("instance/helm.conf")
     for name in ("instance", "logs", "run"):
         (home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     kept_files.lay_out(files, home)
 
 
-def _behind(home: Path, dump: Dump) -> str:
-    """Whether the checkpoints kept outside the database know more than was restored."""
-    kept, size = _newest(home / kept_files.CHECKPOINTS), dump.tree.size if dump.tree else 0
-    return BEHIND.format(kept=kept, size=size) if kept > size else ""
+def _behind(home: Path, held: AtHand) -> str:
+    """What to do when the checkpoints kept outside the database know of more than was restored."""
+    files = kept_files.unpack(held.file(held.manifest.log_file), held.opener.key)
+    known, _ = parse_kept(files[kept_files.CHECKPOINTS].decode())
+    here, _ = _notes(home / kept_files.CHECKPOINTS)
+    more = [note for note in here if note not in set(known)]
+    return BEHIND.format(more=len(more), size=_size(more[-1])) if more else ""
 
 
-def _witnessed(home: Path, manifest: Manifest) -> str:
+def _witnessed(home: Path, held: AtHand) -> str:
     """Let Archive know of later checkpoints that a witness's directory holds: then it does not seal them again."""
-    dump, file = manifest.dump_of("archive"), home / kept_files.CHECKPOINTS
+    file = home / kept_files.CHECKPOINTS
     if directory := Conf(home, DRAFT).section("witness").get("directory"):
-        held, _ = _notes(Path(directory) / file.name)
+        seen, _ = _notes(Path(directory) / file.name)
         ours, _ = _notes(file)
-        if len(held) > len(ours) and held[: len(ours)] == ours:
-            write_file(file, "".join(f"{note}\n" for note in held))
-    return _behind(home, dump) or FORKED.format(at=instant_text(manifest.made_at), file=file)
+        if len(seen) > len(ours) and seen[: len(ours)] == ours:
+            write_file(file, "".join(f"{note}\n" for note in seen))
+    return _behind(home, held) or FORKED.format(at=instant_text(held.manifest.made_at), file=file)
 
 
-def _newest(file: Path) -> int:
-    notes, _ = _notes(file)
-    return Checkpoint.parse(Note.parse(notes[-1]).text).size if notes else 0
+def _size(note: str) -> int:
+    return Checkpoint.parse(Note.parse(note).text).size
 
 
 def _notes(file: Path) -> tuple[list[str], str]:

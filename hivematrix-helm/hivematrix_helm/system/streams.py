@@ -19,10 +19,15 @@ from hivematrix_helm.domain.backup import Stored
 SEALED = ".age"
 LEVEL, THREADS = 3, 2
 CHUNK = 1024 * 1024
+_NO_MATCH = "No matching keys"
 
 
 class StreamError(Exception):
     """A file cannot be written, or what was written cannot be opened; the text names the file and says why."""
+
+
+class WrongKeyError(StreamError):
+    """The file may be good: it was sealed for other keys."""
 
 
 class Source(Protocol):
@@ -137,7 +142,8 @@ def unpack(path: Path, target: Target, key: Any | None = None) -> Stored:
             for _ in _chunks(source):  # whatever lies behind the end belongs to the file's hash
                 pass
     except (OSError, pyrage.DecryptError, zstandard.ZstdError, StreamError) as error:
-        raise StreamError(f"{path.name}: {error}") from None
+        wrong_key = isinstance(error, WrongKeyError) or _NO_MATCH in str(error)
+        raise (WrongKeyError if wrong_key else StreamError)(f"{path.name}: {error}") from None
     return source.stored
 
 
@@ -160,7 +166,7 @@ def _move(source: Source, target: _Counted, sealed_for: Sequence[Any]) -> None:
 
 def _needed(key: Any | None) -> Any:
     if key is None:
-        raise StreamError("it is sealed; name the secret key: --identity FILE, or [backup] identity_file")
+        raise WrongKeyError("it is sealed; name the secret key: --identity FILE, or [backup] identity_file")
     return key
 
 

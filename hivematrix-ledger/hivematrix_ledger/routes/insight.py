@@ -2,14 +2,14 @@
 
 import orjson
 from flask import Response, current_app
-from hivematrix_common import auth
+from hivematrix_common import auth, clock
 from hivematrix_common.schemas import AccountPath, BillPath
 from hivematrix_common.web import Api, json_answer, ndjson_answer, ndjson_described
 
 from hivematrix_ledger.domain.explain import explained
 from hivematrix_ledger.domain.what_if import Supposed
 from hivematrix_ledger.schemas import insight as schemas
-from hivematrix_ledger.services import Ledger, bills, board, comparing, hours, leaking
+from hivematrix_ledger.services import Ledger, bills, board, comparing, history, hours, leaking
 
 _NEXT = "X-Next-Cursor leads on"
 _BODY = (
@@ -28,9 +28,12 @@ api = Api("insight", __name__)
 )
 def explain(path: BillPath) -> Response:
     shown = bills.billed(_ledger(), path.account_number, path.period)
-    told = {name: shown.body[name] for name in _BODY}
-    status = "accepted" if shown.is_accepted else "preview"
-    return json_answer(told | {"status": status, "digest": shown.digest, "lines": explained(shown.body)})
+    told = {name: shown.body[name] for name in _BODY} | {"digest": shown.digest, "lines": explained(shown.body)}
+    if shown.is_accepted:
+        return json_answer(told | {"status": "accepted", "changed_after": []})
+    late = history.changed_after(path.account_number, path.period, _ledger().defaults.zone)
+    changes = [change | {"at": clock.instant_text(change["at"])} for change in late]
+    return json_answer(told | {"status": "preview", "changed_after": changes})
 
 
 @api.get(

@@ -49,7 +49,7 @@ def findings() -> str:
     text = request.args.get("period", "").strip()
     period = Period.parse(text) if text else use_case.last_ended(ledger())
     found = use_case.found_on_bills(ledger(), period, request.args.get("cursor", ""))
-    return render_template("ledger/findings.html", **found)
+    return render_template("ledger/findings.html", may_write=may("ledger:write"), **found)
 
 
 @pages.get("/months/<period>/accept", scope="ledger:accept")

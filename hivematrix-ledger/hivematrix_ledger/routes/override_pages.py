@@ -67,10 +67,11 @@ def rule_history(account_number: str) -> Answer:
 
 @pages.get(f"{BASE}/<kind>", scope="ledger:read")
 def rule_kind(account_number: str, kind: str) -> Answer:
-    """All rows of one kind, and the form that adds one."""
+    """All rows of one kind, and the form that adds one, filled with what the address says."""
     found = _kind(account_number, kind)
     listing, fault = _listing(found, account_number)
-    return listing.csv() if listing.wants_csv else _kind_page(found, account_number, listing, fault)
+    said = {name: request.args[name] for name in found.names if name in request.args}
+    return listing.csv() if listing.wants_csv else _kind_page(found, account_number, listing, fault, said=said)
 
 
 @pages.post(f"{BASE}/<kind>", scope="ledger:write")

@@ -53,6 +53,13 @@ class ExplainedLine(Model):
     why: dict[str, Any]
 
 
+class LateChange(Model):
+    at: str
+    actor: str
+    rule: str
+    what: str
+
+
 class Explanation(Model):
     account_number: str
     period: str
@@ -66,6 +73,9 @@ class Explanation(Model):
     contract: dict[str, Any]
     prepaid: dict[str, Any] | None
     lines: list[ExplainedLine]
+    changed_after: list[LateChange] = Field(
+        description="of a preview: Ledger's rows that were changed after the month's end and are billed as they are now"
+    )
 
 
 class MonthTold(Model):

@@ -10,7 +10,8 @@ from typing import Any, Generic, Self, TypeVar
 import orjson
 from hivematrix_common.errors import Problem
 
-from hivematrix_ledger.clients import Archive, Codex, MailServer
+from hivematrix_ledger.clients import Archive, Codex
+from hivematrix_ledger.clients.mail import MailServer
 from hivematrix_ledger.config import LedgerSettings, Smtp
 from hivematrix_ledger.domain.engines import Bill, NoBill
 from hivematrix_ledger.domain.inputs import Defaults

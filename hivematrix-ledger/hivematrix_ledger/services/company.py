@@ -16,7 +16,7 @@ from hivematrix_ledger.domain.engines import NoBill
 from hivematrix_ledger.domain.explain import explained
 from hivematrix_ledger.domain.grouping import KINDS, group_at, sections
 from hivematrix_ledger.domain.hours_statement import statement
-from hivematrix_ledger.services import Ledger, acceptance, bills, comparing, hours, leaking, no_company
+from hivematrix_ledger.services import Ledger, acceptance, bills, comparing, history, hours, leaking, no_company
 from hivematrix_ledger.services.acceptance import Asked, Result
 from hivematrix_ledger.store import corrections
 
@@ -71,7 +71,9 @@ def page(ledger: Ledger, account: str, period: Period) -> Document:
         "total": Decimal(body["totals"]["total"]),
         "sections": sections(body),
         "compared": compared(ledger, account, period, period.plus(-1)),
+        "bar": _pool(body),
         "entries": [row for row in statement([body]) if row["what"] == "used"],
+        "late": [] if shown.is_accepted else history.changed_after(account, period, ledger.defaults.zone),
         "corrections": _corrections(account, period) if shown.is_accepted else [],
         "must_answer": ledger.insist,
         "is_over": period.has_ended(clock.now(), ledger.defaults.zone),
@@ -139,6 +141,15 @@ def accept(ledger: Ledger, asked: Asked, account: str) -> Result:
 
 def _report(ledger: Ledger, account: str, period: Period) -> Document | None:
     return None if own_account() is not None else leaking.of_company(ledger, account, period)
+
+
+def _pool(body: Document) -> Document | None:
+    """The pool's hours that were used in other months and in this one, and those that are left."""
+    pool = (body["prepaid"] or {}).get("pool")
+    if not pool or not Decimal(pool["granted"]):
+        return None
+    granted, left, taken = (Decimal(pool[name]) for name in ("granted", "left", "taken"))
+    return {"granted": granted, "others": granted - left - taken, "now": taken, "left": left}
 
 
 def _corrections(account: str, period: Period) -> Sequence[Row[Any]]:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from hivematrix_common import clock
+from hivematrix_common.domain.period import Period
 from hivematrix_common.shown import NOTHING
 from hivematrix_common.tables import Choice, Column, Listing, Table
 
@@ -23,6 +25,7 @@ KINDS: Final = {
 }
 # What names a row to a reader; the rest is what it says.
 _NAMES: Final = ("key", "asset_uid", "contact_uid", "hostname", "name", "category")
+LISTED: Final = 200
 _HIDDEN: Final = {"account_number", "uid"}
 TABLE = Table(
     name="history",
@@ -62,6 +65,19 @@ def newest(account: str, limit: int) -> list[dict[str, Any]]:
     return [change | {"what": told(change["before"], change["after"])} for change in found]
 
 
+def changed_after(account: str, period: Period, zone: ZoneInfo) -> list[dict[str, Any]]:
+    """What was changed after a month had ended and yet tells on its bill, newest first, each with `what` in words.
+
+    A row says nothing of when it began to hold unless it names its months: an open month is billed as it stands today.
+    """
+    found = rules.changed_since(store.session(), account, period.bounds(zone)[1], LISTED)
+    return [
+        {name: change[name] for name in ("at", "actor", "rule")} | {"what": told(change["before"], change["after"])}
+        for change in found
+        if any(side and _holds_in(side, str(period)) for side in (change["before"], change["after"]))
+    ]
+
+
 def listing(account: str) -> Listing:
     """All changes as a page's table."""
     found = TABLE.of_query(store.session(), rules.history_query(account))
@@ -83,6 +99,13 @@ def told(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> s
         f"{part} {value}" for part, value in some.items() if value is not None and value != name and part not in _HIDDEN
     )
     return f"{name} {'added' if after else 'removed'}: {said}".strip()
+
+
+def _holds_in(row: Mapping[str, Any], period: str) -> bool:
+    """Whether a row tells on a month's bill, as far as it names months."""
+    if row.get("period") or row.get("month"):
+        return row.get("period") == period or row.get("month") == int(period[5:])
+    return (row.get("from_period") or period) <= period <= (row.get("to_period") or period)
 
 
 def _differs(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -50,6 +50,7 @@ COMPANIES = Table(
     key="account_number",
     sort="need",
     search=("company", "account_number"),
+    choosable=True,
     choices=(Choice("state", "Status", tuple(STATE_WORDS.items())),),
     columns=(
         Column("company", "Company"),
@@ -88,6 +89,7 @@ def month(ledger: Ledger, period: Period) -> Document:
     was = {row.account_number: row for row in before}
     rows = [_row(row, was.get(row["account_number"])) for row in found["companies"]]
     session.commit()
+    listing = COMPANIES.of_rows(rows)
     return {
         "period": period,
         "states": found["states"],
@@ -95,7 +97,8 @@ def month(ledger: Ledger, period: Period) -> Document:
         "companies": len(rows),
         "open_findings": sum(row["findings"] for row in rows),
         "money": [_money(total, before) | _drawn(total, period) for total in found["totals"]],
-        "listing": COMPANIES.of_rows(rows),
+        "listing": listing,
+        "sum": _sum(listing.fitting),
     }
 
 
@@ -121,6 +124,17 @@ def found_on_bills(ledger: Ledger, period: Period, cursor: str) -> Document:
             told = {"account_number": account, "company": name, "is_sealed": not isinstance(outcome, Bill)}
             rows.append(told | {"findings": findings})
     return {"period": period, "rows": rows, "looked_at": len(names), "next": feed.next}
+
+
+def _sum(rows: Sequence[Mapping[str, Any]]) -> Document | None:
+    """What the bills that fit come to, where they are in one currency."""
+    billed = [row for row in rows if row["total"] is not None]
+    currencies = {row["currency"] for row in billed}
+    if len(currencies) != 1:
+        return None
+    amounts = {kind: sum(row[kind] for row in billed) for kind in KINDS}
+    change = sum((row["change"] for row in billed if row["change"] is not None), Decimal(0))
+    return amounts | {"bills": len(billed), "currency": currencies.pop(), "change": change}
 
 
 def _row(row: Document, before: Row[Any] | None) -> Document:

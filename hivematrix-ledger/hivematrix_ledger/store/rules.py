@@ -40,6 +40,7 @@ _CHANGES = f"""
 """
 _SEEN = "id, at, rule, before::text AS before, after::text AS after"
 _WHO = "actor, actor_kind, action, trace_id, notes_before, notes_after"
+_CHANGED_SINCE = text(f"SELECT {_SEEN}, {_WHO}{_CHANGES}AND at >= :at ORDER BY id DESC LIMIT :limit")
 COUNTED: Final = 10_000
 
 
@@ -120,6 +121,12 @@ def history(
     statement = f"SELECT {names}{_CHANGES}{place}"
     values = {"account": account, "own": own_account(), "rule": rule, "before": before, "limit": limit}
     return [_change(dict(row)) for row in session.execute(text(statement), values).mappings()]
+
+
+def changed_since(session: AnySession, account: str, at: datetime, limit: int) -> list[Document]:
+    """Changes of the account's rows from a moment on, newest first."""
+    values = {"account": account, "at": at, "limit": limit, "own": own_account(), "rule": None}
+    return [_change(dict(row)) for row in session.execute(_CHANGED_SINCE, values).mappings()]
 
 
 def count_history(session: AnySession, account: str, rule: str | None) -> int:
