@@ -23,11 +23,12 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 from environment import become  # noqa: E402
 
 SEALED, OPEN = "2025-09", "2025-10"
-SECONDS, TIMES = 5.0, 3
-ONE = {
+SECONDS, TIMES, IN_TURN = 5.0, 3, 1000
+ONE: dict[str, str | list[str]] = {
     "an open bill": f"/api/bills/100042/{OPEN}",
     "a sealed bill": f"/api/bills/100042/{SEALED}",
     "an open bill, under its earlier names": "/api/billing/100042?year=2025&month=10",
+    "open bills of many companies in turn": [f"/api/bills/{100_000 + n}/{OPEN}" for n in range(IN_TURN)],
 }
 ALL = {
     "board of an open month": f"/api/months/{OPEN}",
@@ -51,7 +52,8 @@ def measure(mesh: Any, offset: int) -> dict[str, Any]:
             asked = figure(load(ledger, path, token, SECONDS), SECONDS)
             figures = {"requests_per_second": asked.rate, "p50_ms": asked.p50, "p99_ms": asked.p99}
             found[name] = {key: round(value, 1) for key, value in figures.items()}
-            found[name] |= {"bare_requests_per_second": round(beside.rate), "ratio": round(asked.rate / beside.rate, 3)}
+            found[name] |= {"bare_requests_per_second": round(beside.rate), "bare_p99_ms": round(beside.p99, 1)}
+            found[name]["ratio"] = round(asked.rate / beside.rate, 3)
     for name, path in ALL.items():
         found[name] = [round(whole(f"http://127.0.0.1:{ledger}{path}", token), 2) for _ in range(TIMES)]
     return found
@@ -83,6 +85,7 @@ def main() -> int:
     parser.add_argument("--port-offset", type=int, default=11_000)
     options = parser.parse_args()
     become(__file__)
+    assert options.companies >= IN_TURN
     from close import Bench
 
     with tempfile.TemporaryDirectory(prefix="hm-bench-") as folder:

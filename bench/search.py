@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ class Figure:
 class Connection:
     """One request after the other on a kept connection; as little work as possible, for it shares our processors."""
 
-    def __init__(self, port: int, request: bytes) -> None:
-        self.request, self.received, self.wanted = request, b"", 0
+    def __init__(self, port: int, requests: Iterator[bytes]) -> None:
+        self.requests, self.received, self.wanted = requests, b"", 0
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
@@ -72,7 +73,7 @@ class Connection:
 
     def ask(self) -> None:
         self.received, self.wanted, self.began = b"", 0, time.perf_counter()
-        self.socket.sendall(self.request)
+        self.socket.sendall(next(self.requests))
 
     def done(self) -> bool:
         """Whether the answer is complete now; AssertionError when it is no 200."""
@@ -87,12 +88,13 @@ class Connection:
         return len(self.received) >= self.wanted
 
 
-def load(port: int, path: str, token: str, seconds: float) -> list[float]:
-    """Seconds each answer took, asked on CONNECTIONS connections at once; none is left unanswered."""
-    request = f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+def load(port: int, path: str | Sequence[str], token: str, seconds: float) -> list[float]:
+    """Seconds each answer took, asked on CONNECTIONS connections at once; several paths in turn; all are answered."""
+    rest = f" HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n"
+    requests = cycle([f"GET {one}{rest}".encode() for one in ([path] if isinstance(path, str) else path)])
     taken: list[float] = []
     with selectors.DefaultSelector() as selector:
-        for one in [Connection(port, request) for _ in range(CONNECTIONS)]:
+        for one in [Connection(port, requests) for _ in range(CONNECTIONS)]:
             selector.register(one.socket, selectors.EVENT_READ, one)
             one.ask()
         end = time.perf_counter() + seconds

@@ -4,6 +4,7 @@ import select
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -17,7 +18,6 @@ from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from hivematrix_common import audit, auth, deadlines, metrics
 from hivematrix_common.config import Settings
 from hivematrix_common.errors import Problem
-from hivematrix_common.transactions import connection_beside
 
 COPY_BUFFER = 256 * 1024
 AnySession = Session | scoped_session[Any]
@@ -64,6 +64,7 @@ def init_database(app: Flask, db: SQLAlchemy, settings: Settings, *, confined: b
     _init_gate(app, max(1, settings.service.threads - 1))
     with app.app_context():
         leave_dead_connections(db.engine)
+        app.extensions["hivematrix_single_reads"] = partial(_without_transaction, db.engine)
         _count_statements(app, db)
         audit.listen(db.engine)
         if confined:
@@ -116,16 +117,20 @@ def _has_something_to_read(descriptor: int) -> bool:
 def single_reads(db: SQLAlchemy) -> Iterator[Connection]:
     """For a request that is answered by a statement or two, each of which sees what is committed when it begins.
 
-    Without a transaction two ways to the server and back are saved; a client's request has one, for its role. Where
-    the session is bound to a connection already, it is that one.
+    Without a transaction two ways to the server and back are saved; a client's request has one, for its role.
     """
-    with connection_beside(db.session) as connection:
-        raw = connection.connection.dbapi_connection
-        # Not by SQLAlchemy's isolation levels: each change of those is a statement.
-        alone = raw is not None and own_account() is None and not connection.in_transaction()
-        if raw is None or not alone:
-            yield connection
-            return
+    if own_account() is not None:
+        yield db.session.connection()
+        return
+    with current_app.extensions["hivematrix_single_reads"]() as connection:
+        yield connection
+
+
+@contextmanager
+def _without_transaction(engine: Engine) -> Iterator[Connection]:
+    """By the driver's own switch, which sends nothing; SQLAlchemy's isolation levels are set at the server."""
+    with engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
         raw.autocommit = True
         try:
             yield connection

@@ -215,8 +215,12 @@ class PeerClient:
 
     def documents(self, answer: requests.Response) -> list[Any]:
         """Those of an NDJSON answer, in order."""
+        return self.parse(lines_of(answer))
+
+    def parse(self, lines: Iterable[bytes]) -> list[Any]:
+        """A document a line."""
         try:
-            return [orjson.loads(line) for line in answer.content.split(b"\n") if line]
+            return [orjson.loads(line) for line in lines]
         except orjson.JSONDecodeError:
             raise PeerError(self.peer, "its answer is cut short or not JSON", retryable=True) from None
 
@@ -243,6 +247,11 @@ class PeerSource:
             if error.peer_code == "not_found":
                 return None
             raise
+
+
+def lines_of(answer: requests.Response) -> list[bytes]:
+    """An NDJSON answer's lines as they came."""
+    return [line for line in answer.content.split(b"\n") if line]
 
 
 def _prepared(

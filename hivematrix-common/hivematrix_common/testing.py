@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ import psycopg2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from flask import Flask
 from flask.testing import FlaskClient
 from itsdangerous import URLSafeTimedSerializer
 from psycopg2 import sql
@@ -324,7 +325,7 @@ def service(
                 stack.callback(postgres.drop, database)
             stack.callback(made.db.engine.dispose)
             if isolation == "savepoint":
-                _roll_back_after(stack, made.db)
+                _roll_back_after(stack, app, made.db)
             stack.callback(made.db.session.remove)
             return made
 
@@ -362,12 +363,13 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def _roll_back_after(stack: ExitStack, db: Any) -> None:
+def _roll_back_after(stack: ExitStack, app: Flask, db: Any) -> None:
     """Code under test may commit: its commits end savepoints inside a transaction that is never committed."""
     connection = db.engine.connect()
     outer = connection.begin()
     usual = db.session
     db.session = scoped_session(sessionmaker(bind=connection, join_transaction_mode="create_savepoint"))
+    app.extensions["hivematrix_single_reads"] = lambda: nullcontext(connection)
     stack.callback(connection.close)
     stack.callback(outer.rollback)
     stack.callback(setattr, db, "session", usual)

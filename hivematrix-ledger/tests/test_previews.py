@@ -82,8 +82,38 @@ def test_whatever_changes_is_on_the_next_preview(world, case, company, computed,
     after = bill(world)
     assert after != before
     assert len(computed) >= 2
-    change(world, previews=Lately())
+    change(world, previews=Lately(1))
     assert bill(world) == after, "it is what a service that has just started computes"
+
+
+def row(world):
+    [found] = [one for one in world.get(f"/api/months/{MONTH}").json["companies"] if one["account_number"] == ACCOUNT]
+    return found
+
+
+def test_a_board_computes_no_bill_twice(world, computed):
+    assert row(world) == row(world)
+    assert len(computed) == 1
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+def test_whatever_changes_is_on_the_next_board(world, case, company, changed):
+    before = row(world)
+    CHANGES[changed](world, case, company)
+    after = row(world)
+    assert after["digest"] == bill(world)[1] != before["digest"]
+    change(world, briefs=Lately(1))
+    assert row(world) == after, "it is what a service that has just started shows"
+
+
+def test_a_plan_that_changes_is_on_every_company_s_row(world, case, company):
+    """The plans ride on the page's first company."""
+    other = company("999999")
+    world.codex.hold(other)
+    world.get(f"/api/months/{MONTH}")
+    case.plans[0].update(per_user="7.77")
+    rows = world.get(f"/api/months/{MONTH}").json["companies"]
+    assert {one["account_number"]: one["totals"]["user"] for one in rows} == {ACCOUNT: "15.54", "999999": "7.77"}
 
 
 def test_each_month_has_its_own(world):
@@ -110,16 +140,19 @@ def test_an_accepted_bill_is_read_from_the_archive_alone(world):
 
 def test_what_is_to_be_forgotten_is_not_in_memory_either(world):
     bill(world)
+    row(world)
     assert ledger_of(world).previews._known
+    assert ledger_of(world).briefs._known
     world.accept("620547")
     world.archive.erased.add("620547-202510")
     assert world.ledger.post(f"{PATH}/forget", json={}).json == {"previews": 1}
     assert not ledger_of(world).previews._known
+    assert not ledger_of(world).briefs._known
 
 
 def test_only_the_last_ones_are_known():
-    known = Lately()
-    for number in range(Lately.MOST + 1):
+    known = Lately(256)
+    for number in range(256 + 1):
         known.keep(str(number), MONTH, b"x", Shown(b"{}", "d", ""))
     assert known.find("0", MONTH, b"x") is None
     assert known.find("1", MONTH, b"x")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,7 +10,7 @@ from hivematrix_common.config import Settings
 from hivematrix_common.domain.canonical import digest
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import Problem
-from hivematrix_common.peers import PeerClient, PeerError
+from hivematrix_common.peers import PeerClient, PeerError, lines_of
 
 from hivematrix_ledger.domain.acceptance import Settled
 from hivematrix_ledger.domain.engines import Bill
@@ -26,12 +26,12 @@ _BATCH = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A page of Codex's facts; `next` is the cursor of the following page, `source` one company's page as it came."""
+    """A page of Codex's facts; `next` is the cursor of the following page, `lines` by account what was sent."""
 
     companies: list[dict[str, Any]]
     plans: list[dict[str, Any]]
     next: str | None
-    source: bytes = b""
+    lines: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Owned(NamedTuple):
@@ -47,26 +47,27 @@ class Codex:
 
     def feed(self, period: Period, *, cursor: str = "", limit: int = PAGE) -> Feed:
         query = {"period": str(period), "limit": limit, "cursor": cursor}
-        companies, headers = self._peer.get_ndjson("/api/billing-inputs", query)
-        plans = companies[0].pop("plans") if companies else []
-        return Feed(companies, plans, headers.get("X-Next-Cursor"))
-
-    def feed_of_one(self, period: Period, account: str) -> Feed:
-        """The facts of one company, if Codex knows it."""
-        answer = self._peer.get("/api/billing-inputs", {"period": str(period), "limit": PAGE, "accounts": account})
-        found = self._peer.documents(answer)
-        return Feed(found, found[0].pop("plans") if found else [], None, answer.content)
+        return self._feed(query)
 
     def feed_of(self, period: Period, accounts: Sequence[str]) -> Feed:
         """The facts of `accounts`; those that Codex does not know are missing."""
         companies: list[dict[str, Any]] = []
         plans: list[dict[str, Any]] = []
+        lines: dict[str, bytes] = {}
         for some in _listable(accounts):
-            query = {"period": str(period), "limit": PAGE, "accounts": ",".join(some)}
-            found, _ = self._peer.get_ndjson("/api/billing-inputs", query)
-            plans = found[0].pop("plans") if found else plans
-            companies += found
-        return Feed(companies, plans, None)
+            found = self._feed({"period": str(period), "limit": PAGE, "accounts": ",".join(some)})
+            plans = found.plans or plans
+            companies += found.companies
+            lines |= found.lines
+        return Feed(companies, plans, None, lines)
+
+    def _feed(self, query: dict[str, Any]) -> Feed:
+        answer = self._peer.get("/api/billing-inputs", query)
+        lines = lines_of(answer)
+        companies = self._peer.parse(lines)
+        plans = companies[0].pop("plans") if companies else []
+        named = {facts["account_number"]: line for facts, line in zip(companies, lines, strict=True)}
+        return Feed(companies, plans, answer.headers.get("X-Next-Cursor"), named)
 
     def accounts(self) -> Iterator[str]:
         """Every company's account number, in order."""

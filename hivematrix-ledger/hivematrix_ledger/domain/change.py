@@ -129,9 +129,10 @@ class _Compared(NamedTuple):
             was, now = self.before.lines.get(key), self.after.lines.get(key)
             line = now or was
             assert line
-            steps = _COMPARED[kind](self, was, now)
-            start = Fraction(was["why"]["exact"]) if was else Fraction(0)
-            yield from self._priced(_Line(kind, line["name"], tuple(line["uids"])), start, steps)
+            if not _is_as_it_was(was, now):
+                steps = _COMPARED[kind](self, was, now)
+                start = Fraction(was["why"]["exact"]) if was else Fraction(0)
+                yield from self._priced(_Line(kind, line["name"], tuple(line["uids"])), start, steps)
 
     def _priced(self, line: _Line, start: Fraction, steps: Iterable[_Step]) -> Iterator[Change]:
         amount = self.money.amount(start)
@@ -225,6 +226,14 @@ _COMPARED: Mapping[str, Any] = {
     "item": _Compared.line_item,
     "tax": _Compared.tax,
 }
+
+
+def _is_as_it_was(was: Document | None, now: Document | None) -> bool:
+    """Most lines are, and need no steps: of a person or a machine at the same rate the same part is billed."""
+    if not was or not now or was["kind"] not in {"user", "asset"}:
+        return False
+    old, new = was["why"], now["why"]
+    return bool(old["exact"] == new["exact"] and old["rate"] == new["rate"])
 
 
 def _share(why: Document) -> Fraction:

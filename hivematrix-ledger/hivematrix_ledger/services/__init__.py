@@ -2,9 +2,10 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 import orjson
 from hivematrix_common.errors import Problem
@@ -12,10 +13,11 @@ from hivematrix_common.errors import Problem
 from hivematrix_ledger.clients import Archive, Codex
 from hivematrix_ledger.clients.mail import MailServer
 from hivematrix_ledger.config import LedgerSettings, Smtp
-from hivematrix_ledger.domain.engines import NoBill
+from hivematrix_ledger.domain.engines import Bill, NoBill
 from hivematrix_ledger.domain.inputs import Defaults
 from hivematrix_ledger.domain.leakage import Thresholds
 from hivematrix_ledger.domain.paper import Seller
+from hivematrix_ledger.domain.recurring import recurring
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +38,45 @@ class Shown:
         return self.csv is None
 
 
-class Lately:
-    """The previews computed last, by account and month, each with a digest of all that it was made of.
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What the month board shows of a bill that is computed; `whole` computes all of it."""
 
-    One is given out only while that digest is the same, so it is never an older bill than a fresh computation's.
+    account_number: str
+    invoice_number: str
+    currency: str
+    totals: Mapping[str, str]
+    recurring: str
+    digest: str
+    whole: Callable[[], Bill | NoBill] | None = None
+
+    @classmethod
+    def of(cls, body: dict[str, Any], digest: str) -> Self:
+        names = ("account_number", "invoice_number", "currency", "totals")
+        known = {name: body[name] for name in names}
+        return cls(**known, recurring=format(recurring(body), "f"), digest=digest)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        bill = self.whole() if self.whole else None
+        assert isinstance(bill, Bill)
+        return bill.body
+
+
+Made = TypeVar("Made")
+
+
+class Lately(Generic[Made]):
+    """What was made of bills last, by account and month, each with a digest of all that it was made of.
+
+    It is given out only while that digest is the same, so it is never older than what would be made anew.
     """
 
-    MOST = 256
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._known: OrderedDict[tuple[str, str], tuple[bytes, Made]] = OrderedDict()
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, str], tuple[bytes, Shown]] = OrderedDict()
-
-    def find(self, account: str, period: str, made_of: bytes) -> Shown | None:
+    def find(self, account: str, period: str, made_of: bytes) -> Made | None:
         with self._lock:
             known = self._known.get((account, period))
             if known is None or known[0] != made_of:
@@ -56,11 +84,11 @@ class Lately:
             self._known.move_to_end((account, period))
             return known[1]
 
-    def keep(self, account: str, period: str, made_of: bytes, shown: Shown) -> None:
+    def keep(self, account: str, period: str, made_of: bytes, made: Made) -> None:
         with self._lock:
-            self._known[account, period] = (made_of, shown)
+            self._known[account, period] = (made_of, made)
             self._known.move_to_end((account, period))
-            if len(self._known) > self.MOST:
+            if len(self._known) > self._most:
                 self._known.popitem(last=False)
 
     def forget(self, account: str) -> None:
@@ -82,7 +110,8 @@ class Ledger:
     insist: bool = False
     seller: Seller = field(default_factory=Seller)
     mail: MailServer | None = None
-    previews: Lately = field(default_factory=Lately)
+    previews: Lately[Shown] = field(default_factory=lambda: Lately(256))
+    briefs: Lately[Brief | NoBill] = field(default_factory=lambda: Lately(10_000))
 
     @classmethod
     def of(cls, settings: LedgerSettings) -> "Ledger":

@@ -2,8 +2,10 @@
 
 import hashlib
 import threading
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
 
 import orjson
 from hivematrix_common import clock
@@ -18,13 +20,14 @@ from hivematrix_ledger.clients import Feed, Sealed, SealedMonth
 from hivematrix_ledger.domain.engines import CURRENT, Bill, NoBill, compute_bill
 from hivematrix_ledger.domain.engines.v1.months import index_of, month_of
 from hivematrix_ledger.domain.inputs import Candidates, Document, Page, PlanBook, Rows, build_inputs, candidates
-from hivematrix_ledger.services import Ledger, Shown, no_bill, no_company
+from hivematrix_ledger.services import Brief, Ledger, Shown, no_bill, no_company
 from hivematrix_ledger.store import acceptances, inputs, previews
 
 # The accepted months a bill may depend on: a year either way, and two back where unused hours roll over.
 _YEAR = 12
 # Two pages computed at once only take turns and end late together; one after the other, the first is sealed meanwhile.
 _turn = threading.Lock()
+Computed = TypeVar("Computed", Bill, Brief)
 
 
 def compute(
@@ -42,6 +45,34 @@ def compute(
             with stage("compute"):
                 outcome = _bill(period, facts, rows.accounts[facts["account_number"]], found.pop(), page)
             yield outcome
+
+
+def _compute_briefly(session: AnySession, ledger: Ledger, period: Period, feed: Feed) -> Iterator[Brief | NoBill]:
+    rows, found, page = _prepare(session, ledger, period, feed)
+    shared = orjson.dumps([CURRENT, str(period), repr(ledger.defaults), feed.plans])
+    for facts, asked in zip(feed.companies, found, strict=True):
+        account, own = facts["account_number"], rows.accounts[facts["account_number"]]
+        billed = [row["uid"] for row in facts["entries"] if row["uid"] in page.billed]
+        overrides = [
+            [held[row["uid"]] for row in facts[kind] if row["uid"] in held]
+            for kind, held in (("assets", rows.asset_overrides), ("contacts", rows.user_overrides))
+        ]
+        spelled = orjson.dumps([own, billed, overrides])
+        made_of = hashlib.sha256(b"\n".join([shared, spelled, feed.lines[account]])).digest()
+        yield _brief(ledger, account, str(period), made_of, partial(_bill, period, facts, own, asked, page))
+
+
+def _brief(
+    ledger: Ledger, account: str, period: str, made_of: bytes, whole: Callable[[], Bill | NoBill]
+) -> Brief | NoBill:
+    known = ledger.briefs.find(account, period, made_of)
+    if known is not None:
+        return known if isinstance(known, NoBill) else replace(known, whole=whole)
+    with _turn, stage("compute"):
+        outcome = whole()
+    brief = outcome if isinstance(outcome, NoBill) else Brief.of(outcome.body, outcome.digest)
+    ledger.briefs.keep(account, period, made_of, brief)
+    return brief if isinstance(brief, NoBill) else replace(brief, whole=lambda: outcome)
 
 
 def inputs_of(session: AnySession, ledger: Ledger, account: str, period: Period) -> tuple[Document, PlanBook]:
@@ -90,7 +121,7 @@ def show(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
 
 def _preview(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
     """What the engine makes of today's facts. It is computed anew unless all that it is made of is as it was."""
-    feed = ledger.codex.feed_of_one(period, account)
+    feed = ledger.codex.feed_of(period, [account])
     if not feed.companies:
         raise no_company(account)
     uids, months = _asked(period, feed)
@@ -114,7 +145,8 @@ def _preview(ledger: Ledger, account: str, period: Period) -> Shown | NoBill:
 def _made_of(ledger: Ledger, period: Period, feed: Feed, held: inputs.Held) -> bytes:
     """A digest of everything that the bill may depend on."""
     spelled = orjson.dumps([CURRENT, str(period), repr(ledger.defaults), *held.spelled])
-    return hashlib.sha256(spelled + b"\n" + feed.source).digest()
+    [line] = feed.lines.values()
+    return hashlib.sha256(spelled + b"\n" + line).digest()
 
 
 def _computed_one(ledger: Ledger, period: Period, feed: Feed, held: inputs.Held) -> Bill | NoBill:
@@ -156,15 +188,27 @@ def page(ledger: Ledger, period: Period, limit: int, cursor: str) -> tuple[list[
 
 def settle(ledger: Ledger, period: Period, feed: Feed) -> list[Sealed | Bill | NoBill]:
     """The outcome of each company of a feed page, in its order."""
+    return _settled(ledger, period, feed, compute)
+
+
+def settle_briefly(ledger: Ledger, period: Period, feed: Feed) -> list[Sealed | Brief | NoBill]:
+    """The same, in brief: a bill is computed anew only when anything that it is made of has changed."""
+    return _settled(ledger, period, feed, _compute_briefly)
+
+
+def _settled(
+    ledger: Ledger, period: Period, feed: Feed, computing: Callable[..., Iterator[Computed | NoBill]]
+) -> list[Sealed | Computed | NoBill]:
     session = store.session()
     accounts = [facts["account_number"] for facts in feed.companies]
     accepted = list(acceptances.of_period(session, str(period), accounts))
     session.commit()
-    found: dict[str, Sealed | Bill | NoBill] = {}
+    found: dict[str, Sealed | Computed | NoBill] = {}
     sealed = ledger.archive.sealed(str(period), accepted) if accepted else {}
     found |= {account: _in_force(account, month) for account, month in sealed.items()}
-    rest = Feed([facts for facts in feed.companies if facts["account_number"] not in found], feed.plans, None)
-    found |= {outcome.account_number: outcome for outcome in compute(session, ledger, period, rest)}
+    rest = [facts for facts in feed.companies if facts["account_number"] not in found]
+    outcomes = computing(session, ledger, period, Feed(rest, feed.plans, None, feed.lines))
+    found |= {outcome.account_number: outcome for outcome in outcomes}
     return [found[account] for account in accounts]
 
 

@@ -1,6 +1,9 @@
 """The month board: how every company stands in a month, what the month comes to, and what recurs."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -10,13 +13,14 @@ from hivematrix_common.domain.period import Period
 from sqlalchemy import Row
 
 from hivematrix_ledger import store
-from hivematrix_ledger.clients import PAGE, Sealed
-from hivematrix_ledger.domain.engines import NoBill
-from hivematrix_ledger.domain.recurring import recurring
-from hivematrix_ledger.services import Ledger, leaking
+from hivematrix_ledger.clients import Feed, Sealed
+from hivematrix_ledger.domain.engines import Bill, NoBill
+from hivematrix_ledger.services import Brief, Ledger, bills, leaking
 from hivematrix_ledger.store import board as held
 
 Document = dict[str, Any]
+# Half a page of Codex, for two are held at a time.
+PAGE = 250
 STATES = ("sealed", "unrecorded", "sealing", "open", "findings", "unbillable", "skipped", "erased")
 KINDS = ("user", "asset", "backup", "hours", "item", "tax", "total")
 
@@ -42,19 +46,34 @@ def board(ledger: Ledger, period: Period, advance: Callable[[int, int], None] = 
     rows = {row["account_number"]: row for row in kept}
     rest = [account for account in names if account not in rows]
     advance(len(rows), len(names))
-    for at in range(0, len(rest), PAGE):
-        for row in _page(ledger, period, rest[at : at + PAGE], on_their_way):
+    for feed in _feeds(ledger, period, [rest[at : at + PAGE] for at in range(0, len(rest), PAGE)]):
+        for row in _page(ledger, period, feed, on_their_way):
             rows[row["account_number"]] = row
         advance(len(rows), len(names))
     listed = [{"company_name": names.get(account), **rows[account]} for account in sorted(rows)]
     return {"period": str(period), **_summary(listed, before), "companies": listed}
 
 
-def _page(ledger: Ledger, period: Period, accounts: Sequence[str], on_their_way: set[str]) -> Iterator[Document]:
-    feed = ledger.codex.feed_of(period, accounts)
-    sent = [account for account in accounts if account in on_their_way]
+def _feeds(ledger: Ledger, period: Period, pages: Sequence[Sequence[str]]) -> Iterator[Feed]:
+    """The facts of each page; while one is worked on, Codex is asked for the next."""
+    with ThreadPoolExecutor(1) as worker:
+
+        def ask(accounts: Sequence[str]) -> Future[Feed]:
+            """With our trace, our deadline and our app."""
+            return worker.submit(copy_context().run, ledger.codex.feed_of, period, accounts)
+
+        ahead = deque(map(ask, pages[:1]))
+        for page in pages[1:]:
+            feed = ahead.popleft().result()
+            ahead.append(ask(page))
+            yield feed
+        yield from (last.result() for last in ahead)
+
+
+def _page(ledger: Ledger, period: Period, feed: Feed, on_their_way: set[str]) -> Iterator[Document]:
+    sent = [account for account in feed.lines if account in on_their_way]
     unrecorded = ledger.archive.sealed(str(period), sent) if sent else {}
-    for report in leaking.reports(ledger, period, feed):
+    for report in leaking.reports(ledger, period, feed, bills.settle_briefly):
         row = _computed(report)
         if row["account_number"] in unrecorded:
             row |= {"state": "unrecorded", "reason": "sealed in the archive, not recorded here yet"}
@@ -67,19 +86,23 @@ def _computed(report: leaking.Report) -> Document:
     outcome, _ = report
     if isinstance(outcome, NoBill):
         return _row(outcome.account_number, outcome.status, reason=outcome.reason)
-    body = outcome.body
+    brief = outcome if isinstance(outcome, Brief) else Brief.of(outcome.body, _digest(outcome))
     number = len(leaking.unanswered(report))
     state = "sealed" if isinstance(outcome, Sealed) else "findings" if number else "open"
     return _row(
-        body["account_number"],
+        brief.account_number,
         state,
-        invoice_number=body["invoice_number"],
-        currency=body["currency"],
-        totals=body["totals"],
-        recurring=format(recurring(body), "f"),
+        invoice_number=brief.invoice_number,
+        currency=brief.currency,
+        totals=brief.totals,
+        recurring=brief.recurring,
         findings=number,
-        digest=outcome.receipt["body"] if isinstance(outcome, Sealed) else outcome.digest,
+        digest=brief.digest,
     )
+
+
+def _digest(outcome: Sealed | Bill) -> str:
+    return str(outcome.receipt["body"]) if isinstance(outcome, Sealed) else outcome.digest
 
 
 def _accepted(row: Row[Any]) -> Document:

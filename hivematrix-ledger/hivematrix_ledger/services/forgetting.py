@@ -21,4 +21,5 @@ def forget(ledger: Ledger, account: str, period: Period) -> int:
     dropped = forgetting.forget(session, account, str(period), str(period.plus(1)))
     session.commit()
     ledger.previews.forget(account)
+    ledger.briefs.forget(account)
     return dropped

@@ -4,7 +4,8 @@ A report is kept as long as all it was made of is the same, so that a board of a
 bodies again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -18,12 +19,13 @@ from hivematrix_ledger import store
 from hivematrix_ledger.clients import Feed, Sealed
 from hivematrix_ledger.domain.engines import Bill, NoBill
 from hivematrix_ledger.domain.leakage import YEAR, Finding, Months, findings
-from hivematrix_ledger.services import Ledger, bills, no_bill, no_company
+from hivematrix_ledger.services import Brief, Ledger, bills, no_bill, no_company
 from hivematrix_ledger.store import acceptances, board, corrections, inputs
 from hivematrix_ledger.store import findings as kept
 
 Document = dict[str, Any]
-Report = tuple[Sealed | Bill | NoBill, list[Document]]
+Outcome = Sealed | Bill | Brief | NoBill
+Report = tuple[Outcome, list[Document]]
 
 
 def of_company(ledger: Ledger, account: str, period: Period) -> Document:
@@ -64,10 +66,15 @@ def unanswered(report: Report) -> list[Document]:
     return [finding for finding in report[1] if finding["acknowledged"] is None]
 
 
-def reports(ledger: Ledger, period: Period, feed: Feed) -> list[Report]:
+def reports(
+    ledger: Ledger,
+    period: Period,
+    feed: Feed,
+    settle: Callable[[Ledger, Period, Feed], Sequence[Outcome]] = bills.settle,
+) -> list[Report]:
     """The outcome of each company of a feed page with its findings, in its order."""
     session, companies = store.session(), list(feed.companies)
-    outcomes = bills.settle(ledger, period, Feed(list(companies), feed.plans, None))
+    outcomes = settle(ledger, period, replace(feed, companies=list(companies)))
     made = _Reports(session, ledger, period, companies, outcomes)
     return [(outcome, made.of(facts["account_number"])) for facts, outcome in zip(companies, outcomes, strict=True)]
 
@@ -81,7 +88,7 @@ class _Reports:
         ledger: Ledger,
         period: Period,
         companies: Sequence[Document],
-        outcomes: Sequence[Sealed | Bill | NoBill],
+        outcomes: Sequence[Outcome],
     ) -> None:
         self.ledger, self.period = ledger, period
         self.accounts = [facts["account_number"] for facts in companies]
@@ -142,7 +149,7 @@ class _Reports:
         outcome = self.outcomes[account]
         entries = self.entries[account]
         parts = [
-            outcome.digest if isinstance(outcome, Bill) else outcome.receipt["body"],
+            outcome.receipt["body"] if isinstance(outcome, Sealed) else outcome.digest,
             self.before.get(account),
             self.corrected.get(account, 0),
             [[entry[name] for name in ("uid", "worked_on", "hours", "billable")] for entry in entries],

@@ -29,6 +29,8 @@ def single_reads() -> Iterator[Connection]:
     """A connection for single statements, each of which sees what is committed when it begins."""
     with database.single_reads(db) as connection:
         yield connection
+    if database.own_account() is not None:  # a client's are made in a transaction, which waits for no peer
+        db.session.rollback()
 
 
 def listed(values: Sequence[str]) -> str:

@@ -92,7 +92,7 @@ _OF_ONE = Prepared(
     ),
 )
 _UNBILLED = text(
-    "SELECT uid FROM json_array_elements_text(:uids) AS asked (uid)"
+    "SELECT coalesce(json_agg(uid), '[]')::text FROM json_array_elements_text(:uids) AS asked (uid)"
     " WHERE NOT EXISTS (SELECT FROM accepted_entries WHERE accepted_entries.uid = asked.uid)"
 )
 
@@ -167,7 +167,7 @@ def _page_rows(accounts: Sequence[str], row: Row[Any]) -> PageRows:
 
 def read_unbilled(session: AnySession, uids: Sequence[str]) -> set[str]:
     """Those of the entries that no accepted bill holds."""
-    return set(session.scalars(_UNBILLED, {"uids": listed(uids)})) if uids else set()
+    return set(orjson.loads(session.scalar(_UNBILLED, {"uids": listed(uids)}))) if uids else set()
 
 
 def _by(name: str, rows: Any) -> dict[str, Document]:
