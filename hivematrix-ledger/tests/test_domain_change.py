@@ -7,7 +7,7 @@ import pytest
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_ledger.domain.change import Cause, by_cause, changes
 from hivematrix_ledger.domain.engines import Bill, compute_bill
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 TB = 1024**4
@@ -139,7 +139,12 @@ def test_two_currencies_cannot_be_compared(months):
 
 
 @given(data=st.data())
-@settings(max_examples=int(os.environ.get("PROOF_PAIRS", "100")), deadline=None)
+@settings(
+    max_examples=int(os.environ.get("PROOF_PAIRS", "100")),
+    deadline=None,
+    # Pairs in two currencies are passed over, and a loaded machine is slow.
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
 def test_the_classes_sum_exactly_to_the_change(any_company, data):
     was, now = (compute_bill(data.draw(any_company).inputs()) for _ in range(2))
     bodies = [bill.body if isinstance(bill, Bill) else None for bill in (was, now)]
