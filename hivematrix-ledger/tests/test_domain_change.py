@@ -7,7 +7,7 @@ import pytest
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_ledger.domain.change import Cause, by_cause, changes
 from hivematrix_ledger.domain.engines import Bill, compute_bill
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 TB = 1024**4
@@ -139,7 +139,10 @@ def test_two_currencies_cannot_be_compared(months):
 
 
 @given(data=st.data())
-@settings(max_examples=int(os.environ.get("PROOF_PAIRS", "150")), deadline=None)
+# A loaded machine is slow.
+@settings(
+    max_examples=int(os.environ.get("PROOF_PAIRS", "150")), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 def test_the_classes_sum_exactly_to_the_change(any_company, data):
     was, now = (data.draw(any_company) for _ in range(2))
     now.facts["currency"] = was.facts["currency"]

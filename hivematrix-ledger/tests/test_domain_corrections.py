@@ -204,9 +204,9 @@ def test_an_invoice_without_charges_has_nothing_to_credit_and_can_be_replaced(ne
 
 
 def test_the_hours_of_a_void_invoice_are_nobodys(month):
-    assert month.standing.settled().entries == ["e-1"]
+    assert month.standing.settled().uids == ["e-1"]
     month.credit(0)
-    assert month.standing.settled().entries == ["e-1"]
+    assert month.standing.settled().uids == ["e-1"]
     month.credit(*month.standing.left)
     settled = month.standing.settled()
     assert (settled.entries, settled.prepaid_taken, settled.prepaid_pool) == ([], [], "0")
@@ -342,7 +342,7 @@ def test_whatever_is_corrected_every_hour_is_on_one_bill_at_a_time(new_case, dat
         elif data.draw(st.booleans()) and months[period].standing.left:
             months[period].credit(*months[period].standing.left)
         else:
-            case.billed -= set(months[period].standing.settled().entries)
+            case.billed -= set(months[period].standing.settled().uids)
             months[period].replace(case.inputs(period))
         note(case, months)
         check_hours(case, months)
@@ -360,8 +360,8 @@ def note(case, months):
             "taken": settled.prepaid_taken,
             "pool": settled.prepaid_pool,
         }
-        assert not case.billed & set(settled.entries), "an hour is on two bills"
-        case.billed |= set(settled.entries)
+        assert not case.billed & set(settled.uids), "an hour is on two bills"
+        case.billed |= set(settled.uids)
 
 
 def check_hours(case, months):
