@@ -30,6 +30,7 @@ from hivematrix_common.config import PORTS, SERVICES
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from debian import installed  # noqa: F401 - a fixture
 from faulty import Proxy
 
 ROOT = Path(__file__).resolve().parents[1]

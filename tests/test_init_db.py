@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -56,3 +56,15 @@ def test_a_database_is_made_whatever_happens_meanwhile(cluster: Cluster, tmp_pat
     for options in (where, ["--headless"], ["--migrate-only"]):
         done = run(*options)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", told)
+    back_and_forth(run, service)
+
+
+def back_and_forth(run: Callable[..., Any], service: str) -> None:
+    """Down to the oldest release's schema step by step, each what was asked for, and up again in one."""
+    known = migrations.history(f"hivematrix_{service}")
+    for revision in [*known[::-1], known[-1]]:
+        done = run("--migrate-only", "--to", revision)
+        assert (done.returncode, done.stderr) == (0, f"{service}: schema at {revision}\n")
+    refused = run("--migrate-only", "--to", "9999")
+    assert (refused.returncode, f"there is no revision 9999; there are {known[0]}" in refused.stderr) == (2, True)
+    assert "--to: only with --migrate-only" in run("--to", known[0]).stderr

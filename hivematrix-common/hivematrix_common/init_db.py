@@ -69,13 +69,16 @@ def command_of(service: str) -> click.Command:
     @click.option("--db-password", metavar="TEXT", help="Its password; made when an administrator makes the role.")
     @click.option("--admin-url", metavar="URL", help=f"A superuser's connection (not kept), or {service}_owner's.")
     @click.option("--migrate-only", is_flag=True, help="Only bring the schema to head, as the owner in instance/.")
+    @click.option("--to", metavar="REVISION", help="With --migrate-only: that schema, to go back to an older release.")
     @cli.home_option
-    def init_db(home: str | None, *, headless: bool, migrate_only: bool, **said: Any) -> int:
+    def init_db(home: str | None, *, headless: bool, migrate_only: bool, to: str | None, **said: Any) -> int:
         folder = cli.chosen_home(home)
         if said["db_user"] not in (None, f"{service}_user"):
             raise click.UsageError(f"--db-user: the schema names its roles; the service's is {service}_user")
+        if to and not migrate_only:
+            raise click.UsageError("--to: only with --migrate-only")
         if migrate_only:
-            return _migrate(cli.owner_url(folder, service), service)
+            return _migrate(cli.owner_url(folder, service), service, to)
         target, admin_url = _target(folder, service, said), said["admin_url"] and _checked(said["admin_url"])
         if headless:
             return _prepare(folder, target, admin_url or (None if _is_known(folder, target) else target.peer))
@@ -242,9 +245,12 @@ def _keep(home: Path, target: Target, owner: str) -> None:
             conffile.set_section(path, "database", _section(path) | {"url": url} | marked)
 
 
-def _migrate(owner_url: str, service: str) -> int:
+def _migrate(owner_url: str, service: str, to: str | None = None) -> int:
+    package = f"hivematrix_{service}"
     try:
-        revision = migrations.upgrade(owner_url, f"hivematrix_{service}")
+        revision = migrations.move(owner_url, package, to) if to else migrations.upgrade(owner_url, package)
+    except ValueError as error:
+        raise click.UsageError(f"--to: {error}") from None
     except DBAPIError as error:
         cli.fail(f"database: {str(error.orig).strip().splitlines()[0]}")
     cli.say(f"{service}: schema at {revision}")

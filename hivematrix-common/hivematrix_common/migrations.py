@@ -29,15 +29,40 @@ def upgrade(owner_url: str, package: str, revision: str = "head") -> str:
         engine.dispose()
 
 
+def move(owner_url: str, package: str, revision: str) -> str:
+    """Bring the database to `revision`, forwards or back, in one transaction; returns it.
+
+    Back is for the release before: what only later releases have tables for is dropped. ValueError for no revision
+    of this release.
+    """
+    engine = create_engine(normal_url(owner_url), connect_args={"connect_timeout": 5})
+    try:
+        with engine.begin() as connection:
+            known = history(package)
+            if revision not in known:
+                raise ValueError(f"there is no revision {revision}; there are {', '.join(known)}")
+            if revision in known[: known.index(current(connection) or revision)]:
+                _run(connection, package, "downgrade", revision)
+            else:
+                upgrade_on(connection, package, revision)
+            return current(connection)
+    finally:
+        engine.dispose()
+
+
 def upgrade_on(connection: Connection, package: str, revision: str = "head") -> None:
-    from alembic import command
+    _run(connection, package, "upgrade", revision)
+
+
+def _run(connection: Connection, package: str, command: str, revision: str) -> None:
+    import alembic.command
 
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('hivematrix-migrations', 0))"))
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS migrations"))
     connection.execute(text("GRANT USAGE ON SCHEMA migrations TO PUBLIC"))
     config = _config(package)
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    getattr(alembic.command, command)(config, revision)
     connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA migrations TO PUBLIC"))
 
 
@@ -46,6 +71,13 @@ def head(package: str) -> str:
     from alembic.script import ScriptDirectory
 
     return ScriptDirectory.from_config(_config(package)).get_current_head() or ""
+
+
+def history(package: str) -> list[str]:
+    """Every revision the code knows, the oldest first."""
+    from alembic.script import ScriptDirectory
+
+    return [script.revision for script in ScriptDirectory.from_config(_config(package)).walk_revisions()][::-1]
 
 
 def current(connection: Connection) -> str:

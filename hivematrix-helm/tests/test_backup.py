@@ -87,6 +87,17 @@ def test_a_drill_restores_everything_in_a_server_of_its_own_and_says_how_long_it
     assert copied.run()[0].pace == record.pace
 
 
+def test_a_drill_without_room_says_nothing_of_the_set_and_clears_what_a_killed_one_left(copied, monkeypatch):
+    left = copied.home / "run" / "drill-killed"
+    (left / "postgres").mkdir(parents=True)
+    with proving.scratch(copied.home):
+        assert not left.exists()
+    monkeypatch.setattr(proving, "ROOM", 10**12)
+    with pytest.raises(DumpError, match="bytes are free, and the drill may need"):
+        proving.drill(copied.settings, copied.name, copied.opener)
+    assert copied.place.record(copied.name).state is State.VERIFIED
+
+
 def test_a_drill_of_a_sealed_set_needs_its_key_and_another_key_does_not_make_the_set_bad(copied):
     with pytest.raises(DumpError, match="needs the secret key"):
         proving.drill(copied.settings, copied.name, Opener(None))
@@ -262,6 +273,7 @@ def test_a_second_run_at_the_same_time_exits_75(nothing_lost):
     assert (done.returncode, "another backup" in done.stderr) == (75, True), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["dumped.ledger", "dumped.archive", "written"])
 def test_a_killed_run_leaves_no_set_and_the_next_one_clears_what_it_left(copied, place):
     done = copied.command("backup", "run", env=os.environ | {"HIVEMATRIX_FAILPOINT": f"backup.{place}=kill"})

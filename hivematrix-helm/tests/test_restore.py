@@ -168,6 +168,7 @@ def test_everything_is_recovered_on_an_empty_machine_from_sets_and_key(home, emp
         empty_machine(offsite)
 
 
+@pytest.mark.slow
 def test_checkpoints_that_a_witness_kept_are_laid_out_so_that_none_is_signed_twice(mine, empty_machine, tmp_path):
     witness = tmp_path / "witness"
     witness.mkdir()
@@ -181,6 +182,7 @@ def test_checkpoints_that_a_witness_kept_are_laid_out_so_that_none_is_signed_twi
     assert (tmp_path / "anew" / "log" / "checkpoints").read_text() == kept + later
 
 
+@pytest.mark.slow
 def test_a_recovery_cut_short_looks_not_complete_and_is_repeated(home, empty_machine, monkeypatch, tmp_path):
     swap = restoring._swap
     monkeypatch.setattr(restoring, "_swap", lambda *_: (_ for _ in ()).throw(DumpError("power cut")))

@@ -104,13 +104,13 @@ class TestMainActs:
         assert page.get_by_text("“known”").is_visible()
 
     def test_the_pool_is_drawn_with_its_figures(self, two_months, browser_page):
-        two_months.ledger.db.session.execute(text("UPDATE prepaid_hours SET monthly = NULL, yearly = 10"))
+        two_months.ledger.db.session.execute(text("UPDATE prepaid_hours SET monthly = NULL, yearly = 10.5"))
         two_months.ledger.db.session.commit()
         visit = browser_page(two_months.ledger, "billing_clerk")
         page = visit.open(BILL)
         visit.check()
-        drawn = page.get_by_role("img", name="Pool of 10 hours: 0 used in other months, 3 in October 2025, 7 left")
-        assert [box.get_attribute("width") for box in drawn.locator("rect").all()] == ["120.0", "280.0"]
+        drawn = page.get_by_role("img", name="Pool of 10.5 hours: 0 used in other months, 3 in October 2025, 7.5 left")
+        assert [box.get_attribute("width") for box in drawn.locator("rect").all()] == ["114.3", "285.7"]
 
     def test_a_finding_leads_to_where_it_is_put_right(self, two_months, case, browser_page):
         case.asset("SW1", "Switch", backup_bytes=1024**4)

@@ -144,6 +144,8 @@ class TestBoard:
         msp.codex.hold(other)
         clerk = browse(msp)
         assert "<tfoot>" in clerk.get(f"{BOARD}?q=Granite").text
+        foot = clerk.get(f"{BOARD}?q=Acme").text.split("<tfoot>")[1].split("</tfoot>")[0]
+        assert '<td class="n">—</td>' in foot, "against no bill there is no change"
         assert "<tfoot>" not in clerk.get(BOARD).text
 
     @pytest.mark.parametrize("query", ["column=nothing", "column=total&column=x"])

@@ -1,5 +1,6 @@
 """Debian's PostgreSQL, the roles and databases in it with the confs that name them, and psql's way to them."""
 
+import pwd
 import re
 import secrets
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from installing.steps import Step, file
 
 ROLES = tuple(f"{service}_{kind}" for service in SERVICES for kind in ("user", "owner"))
 OLDEST = 15
+ROOTS = f"{pwd.getpwuid(0).pw_dir}/.pgpass"
 HELM = f"{HOME}/.venv/bin/hivematrix-helm"
 INSTALLER = "hivematrix_install"
 _HBA = f"local {','.join(f'{name}_db' for name in SERVICES)} {','.join(ROLES)} scram-sha-256"
@@ -24,9 +26,9 @@ def steps(machine: Machine, options: Options) -> Iterator[Step]:
     yield Step("roles, databases, confs", lambda: _mesh_lacks(machine), lambda: _init(machine, options))
     for service in SERVICES:
         yield _schema(machine, service)
-    yield Step("pg_hba line", lambda: _hba_lacks(machine), lambda: _add_hba(machine))
+    yield Step("pg_hba line", lambda: hba_lacks(machine), lambda: _add_hba(machine))
     yield file(machine, f"{HOME}/.pgpass", lambda: pgpass(machine, f"{HOME}/.pgpass"), 0o600, USER)
-    yield file(machine, "/root/.pgpass", lambda: pgpass(machine, "/root/.pgpass"), 0o600, "root")
+    yield file(machine, ROOTS, lambda: pgpass(machine, ROOTS), 0o600, "root")
 
 
 def psql(machine: Machine, statement: str, database: str = "postgres") -> str:
@@ -130,7 +132,7 @@ def _schema(machine: Machine, service: str) -> Step:
     return Step(f"schema of {service}", lacks, do)
 
 
-def _hba_lacks(machine: Machine) -> str:
+def hba_lacks(machine: Machine) -> str:
     text = machine.read(psql(machine, "SHOW hba_file"))
     return "" if _HBA in text.splitlines() else "psql -U archive_user is not asked for a password"
 
@@ -141,6 +143,22 @@ def _add_hba(machine: Machine) -> None:
     status = machine.path(place).stat()
     machine.write(place, f"{_HBA_SAYS}\n{_HBA}\n{machine.read(place)}", status.st_mode & 0o777, machine.owner(place))
     psql(machine, "SELECT pg_reload_conf()")
+
+
+def drop_hba(machine: Machine) -> None:
+    place = psql(machine, "SHOW hba_file")
+    kept = [line for line in machine.read(place).splitlines() if line not in (_HBA, _HBA_SAYS)]
+    machine.write(place, "".join(f"{line}\n" for line in kept), 0o640, machine.owner(place))
+    psql(machine, "SELECT pg_reload_conf()")
+
+
+def known_to_root(machine: Machine) -> bool:
+    return any(_is_ours(line) for line in machine.read(ROOTS).splitlines())
+
+
+def forget(machine: Machine) -> None:
+    kept = [line for line in machine.read(ROOTS).splitlines() if not _is_ours(line)]
+    machine.write(ROOTS, "".join(f"{line}\n" for line in kept), 0o600, "root")
 
 
 def pgpass(machine: Machine, name: str) -> str:

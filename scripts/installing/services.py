@@ -16,7 +16,7 @@ UNITS, RULES = "/etc/systemd/system", "/etc/polkit-1/rules.d"
 JOURNAL = "/etc/systemd/journald.conf.d/hivematrix.conf"
 TARGET = "hivematrix.target"
 HEALTH = f"{HOME}/scripts/health-check"
-READY_SECONDS = 90
+READY_SECONDS, SETTLE_SECONDS = 90, 20
 _KEEP = """# Written by HiveMatrix's scripts/install: what its services say is kept for 90 days, in 2 GB at most.
 [Journal]
 Storage=persistent
@@ -54,6 +54,7 @@ def _copy(machine: Machine, source: Path, place: str) -> Step:
         plain.do()
         if machine.booted and place.startswith(UNITS):
             machine.run("systemctl", "daemon-reload")
+            machine.run("systemctl", "try-restart", source.name)
 
     return Step(plain.what, plain.lacks, do)
 
@@ -77,19 +78,25 @@ def _not_ready(machine: Machine) -> str:
     """Where no systemd runs, as in a root folder, nothing is started."""
     if not machine.booted:
         return ""
-    timers = [name for name in enabled_units(machine) if name.endswith(".timer")]
-    off = [name for name in timers if not machine.succeeds("systemctl", "is-active", "-q", name)]
-    return f"{' '.join(off)} off" if off else "" if machine.succeeds(HEALTH, user=USER) else "not all are"
+    off = [name for name in enabled_units(machine) if not machine.succeeds("systemctl", "is-active", "-q", name)]
+    return f"{' '.join(off)} off" if off else "" if _healthy(machine, SETTLE_SECONDS) else "not all are"
+
+
+def _healthy(machine: Machine, seconds: float) -> bool:
+    """Whether all are, within that time: who has just been started looks at its database first."""
+    until = time.monotonic() + seconds
+    while not machine.succeeds(HEALTH, user=USER):
+        if time.monotonic() > until:
+            return False
+        time.sleep(1)
+    return True
 
 
 def _start(machine: Machine) -> None:
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", TARGET)
-    until = time.monotonic() + READY_SECONDS
-    while not machine.succeeds(HEALTH, user=USER):
-        if time.monotonic() > until:
-            raise FailedError(f"not ready after {READY_SECONDS} s:\n{machine.run(HEALTH, user=USER)}")
-        time.sleep(1)
+    if not _healthy(machine, READY_SECONDS):
+        raise FailedError(f"not ready after {READY_SECONDS} s; {HEALTH} says why")
 
 
 def _nobody(machine: Machine) -> str:

@@ -10,7 +10,8 @@ SOURCE = Path(__file__).resolve().parents[2]
 PACKAGES = ("postgresql", "nginx", "python3-venv", "git", "polkitd", "openssl", "age")
 FOLDERS = ("instance", "logs", "run", "backups")
 ARCHIVE = f"{HOME}/hivematrix-archive"
-LINKS = {"venv": "../.venv", "instance": "../instance", "systemd": "../systemd"}
+LINKS = {"instance": "../instance", "systemd": "../systemd"}
+VENV = "hivematrix-archive/venv"
 _ENVIRONMENT = (
     f"import sys; sys.path.insert(0, '{HOME}/scripts'); import environment; sys.exit(not environment.current())"
 )
@@ -23,7 +24,7 @@ def steps(machine: Machine) -> Iterator[Step]:
     yield Step(f"checkout {HOME}", lambda: _checkout_lacks(machine), lambda: _check_out(machine))
     for name in FOLDERS:
         yield folder(machine, f"{HOME}/{name}", 0o700, USER)
-    yield _environment(machine)
+    yield from _environment(machine)
     for name, target in LINKS.items():
         yield link(machine, f"{ARCHIVE}/{name}", target, USER)
 
@@ -76,8 +77,15 @@ def _check_out(machine: Machine) -> None:
         machine.run("git", "-C", HOME, "remote", "set-url", "origin", origin, user=USER)
 
 
-def _environment(machine: Machine) -> Step:
-    """The checkout's own set-up; as the user, so that `pip install` and `git pull` go on working as the user."""
+def _environment(machine: Machine) -> Iterator[Step]:
+    """The checkout's own set-up; as the user, so that `pip install` and `git pull` go on working as the user.
+
+    The guide's `python3 -m venv venv` refuses a link in that place, so the link leads the other way.
+    """
+    python = f"{HOME}/{VENV}/bin/python"
+
+    def make() -> None:
+        machine.run("python3", "-m", "venv", f"{HOME}/{VENV}", user=USER)
 
     def lacks() -> str:
         return "" if machine.succeeds("python3", "-c", _ENVIRONMENT, user=USER) else "missing, or of another release"
@@ -85,4 +93,6 @@ def _environment(machine: Machine) -> Step:
     def do() -> None:
         machine.run("python3", f"{HOME}/scripts/demo", "--setup-only", user=USER, PIP_NO_CACHE_DIR="1")
 
-    return Step(f"environment {HOME}/.venv", lacks, do)
+    yield Step(f"{HOME}/{VENV}", lambda: "" if machine.succeeds(python, "-V") else "missing", make)
+    yield link(machine, f"{HOME}/.venv", VENV, USER)
+    yield Step("its packages", lacks, do)

@@ -95,16 +95,18 @@ class Workflow:
 def prepared(settings: ArchiveSettings, account: str, period: Period) -> Iterator[Workflow]:
     """With SERVICE_TOKEN, ARCHIVE_URL and LEDGER_URL of the environment or `.flaskenv`, else with the conf's.
 
-    Where no SERVICE_TOKEN is set, the archive gets a token of its own that lives for as long as this takes.
+    Where no SERVICE_TOKEN is set, the archive gets a token of its own that lives for as long as this takes. A shell's
+    token that `.flaskenv` names is one that the archive takes: Ledger is asked as the archive asks it.
     """
-    given = os.environ.get("SERVICE_TOKEN") or settings.dotenv.get("SERVICE_TOKEN")
+    ours = settings.dotenv.get("SERVICE_TOKEN")
+    given = os.environ.get("SERVICE_TOKEN") or ours
     token = given or tokens.generate("workflow-test")
     services = replace(
         settings.services,
         archive_url=os.environ.get("ARCHIVE_URL", f"http://127.0.0.1:{settings.port}"),
         ledger_url=os.environ.get("LEDGER_URL", settings.services.ledger_url),
         archive_token=token,
-        ledger_token=os.environ.get("SERVICE_TOKEN") or settings.peer_token("ledger"),
+        ledger_token=given if given and given != ours else settings.peer_token("ledger"),
     )
     seen = replace(settings, services=services)
     if not given:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from hivematrix_helm.system.streams import StreamError, WrongKeyError
 
 SCRATCH = "drill-"
 VERIFY_SECONDS = 6 * 3600
+ROOM = 1.5  # times a dump, which rows and indexes take at most
 # A scratch server's rows need to survive nothing.
 FAST = "wal_level = minimal\nmax_wal_senders = 0\nautovacuum = off\nmaintenance_work_mem = 256MB\nmax_wal_size = 4GB\n"
 # What an earlier dump refers to, and the later one that has to hold it.
@@ -109,6 +111,7 @@ def drill(settings: HelmSettings, name: str, key: Opener) -> Record:
     manifest = sets.read_manifest(path)
     if not key.opens(manifest):
         raise DumpError(f"{name} is sealed: a drill needs the secret key; --identity FILE, or [backup] identity_file")
+    _refuse_full_disk(settings.home, manifest)
     began = time.monotonic()
     with scratch(settings.home) as server:
         faults = prove_all(server, AtHand(path, manifest, key))
@@ -191,6 +194,8 @@ def scratch(home: Path) -> Iterator[Server]:
     """A server of its own for a drill, gone in the end. The lock keeps others out of what a killed drill left."""
     run = home / "run"
     run.mkdir(mode=0o700, exist_ok=True)
+    for leftover in run.glob(f"{SCRATCH}*"):
+        shutil.rmtree(leftover)
     with TemporaryDirectory(prefix=SCRATCH, dir=run) as made:
         folder = Path(made)
         cluster = Cluster(folder / "postgres", free_port(), fsync=False)
@@ -199,6 +204,13 @@ def scratch(home: Path) -> Iterator[Server]:
             conf.write(FAST)
         with cluster:
             yield Server(cluster.admin_url, folder)
+
+
+def _refuse_full_disk(home: Path, manifest: Manifest) -> None:
+    """A drill that ran out of room would say that the set is bad."""
+    needed, free = int(manifest.plain * ROOM), shutil.disk_usage(home).free
+    if free < needed:
+        raise DumpError(f"{home}: {free} bytes are free, and the drill may need {needed}")
 
 
 def _contents_faults(path: Path, manifest: Manifest, key: Opener) -> list[str]:

@@ -29,9 +29,16 @@ def owner(home: Path, service: str) -> URL:
 
 def passwords(home: Path, service: str, helm: str = "helm") -> tuple[str, str]:
     """The owner's and the service's; `helm` is the name of Helm's conf while a home is being recovered."""
-    names = (f"{service}-owner", helm if service == "helm" else service)
-    urls = [make_url(normal_url(Conf(home, name).section("database").get("url", ""))) for name in names]
-    return str(urls[0].password or ""), str(urls[1].password or "")
+    return _password(home, f"{service}-owner"), _password(home, helm if service == "helm" else service)
+
+
+def _password(home: Path, conf: str) -> str:
+    url = Conf(home, conf).section("database").get("url")
+    if not url:
+        raise ConfigError(
+            [f"{conf_path(home, conf)}: [database] url: missing; a new database is made with its password"]
+        )
+    return str(make_url(normal_url(url)).password or "")
 
 
 @contextmanager

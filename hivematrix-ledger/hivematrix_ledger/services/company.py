@@ -13,6 +13,7 @@ from sqlalchemy import Row
 
 from hivematrix_ledger import store
 from hivematrix_ledger.domain.engines import NoBill
+from hivematrix_ledger.domain.engines.v1.values import plain
 from hivematrix_ledger.domain.explain import explained
 from hivematrix_ledger.domain.grouping import KINDS, group_at, sections
 from hivematrix_ledger.domain.hours_statement import statement
@@ -149,7 +150,7 @@ def _pool(body: Document) -> Document | None:
     if not pool or not Decimal(pool["granted"]):
         return None
     granted, left, taken = (Decimal(pool[name]) for name in ("granted", "left", "taken"))
-    return {"granted": granted, "others": granted - left - taken, "now": taken, "left": left}
+    return {"granted": granted, "others": Decimal(plain(granted - left - taken)), "now": taken, "left": left}
 
 
 def _corrections(account: str, period: Period) -> Sequence[Row[Any]]:

@@ -133,8 +133,9 @@ def _sum(rows: Sequence[Mapping[str, Any]]) -> Document | None:
     if len(currencies) != 1:
         return None
     amounts = {kind: sum(row[kind] for row in billed) for kind in KINDS}
-    change = sum((row["change"] for row in billed if row["change"] is not None), Decimal(0))
-    return amounts | {"bills": len(billed), "currency": currencies.pop(), "change": change}
+    changes = [row["change"] for row in billed if row["change"] is not None]
+    told = {"bills": len(billed), "currency": currencies.pop()}
+    return amounts | told | {"change": sum(changes, Decimal(0)) if changes else None}
 
 
 def _row(row: Document, before: Row[Any] | None) -> Document:

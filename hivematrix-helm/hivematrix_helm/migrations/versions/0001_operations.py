@@ -24,3 +24,7 @@ STATEMENTS = (
 def upgrade() -> None:
     for statement in STATEMENTS:
         op.execute(statement)
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE operations")

@@ -79,3 +79,7 @@ STATEMENTS = (
 def upgrade() -> None:
     for statement in STATEMENTS:
         op.execute(statement)
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE sign_in_failures, hand_over_codes, sessions, recovery_codes, people")
