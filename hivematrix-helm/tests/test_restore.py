@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from hivematrix_common import migrations
 from hivematrix_common.conffile import set_section
 from hivematrix_common.config import ConfigError
+from hivematrix_common.postgres import Cluster, free_port
 from hivematrix_helm.services import proving, restoring
-from hivematrix_helm.system import processes
+from hivematrix_helm.system import dumps, processes
 from hivematrix_helm.system.contents import frozen
 from hivematrix_helm.system.dumps import DumpError
 from hivematrix_helm.system.instance import initialized
@@ -191,3 +193,20 @@ def test_a_recovery_cut_short_looks_not_complete_and_is_repeated(home, empty_mac
     assert not initialized(tmp_path / "anew")
     monkeypatch.setattr(restoring, "_swap", swap)
     assert empty_machine(home.place.folder)[0].name == home.name
+
+
+@pytest.mark.slow
+def test_a_server_older_than_the_embedded_programs_is_dumped_and_restored_by_its_own(tmp_path, monkeypatch):
+    """Debian's 15 beside the embedded 18, whose pg_restore would send it a setting it does not know."""
+    monkeypatch.setenv("HIVEMATRIX_PG_BIN", str(dumps.DEBIAN / "15" / "bin"))
+    with Cluster(tmp_path / "pg", free_port(), fsync=False) as cluster:
+        monkeypatch.delenv("HIVEMATRIX_PG_BIN")
+        server = proving.Server(cluster.admin_url, tmp_path, lambda _service: ("owner", "user"))
+        first, second = server.make("ledger", "ledger_db"), server.make("ledger", "ledger_again")
+        migrations.upgrade(first, "hivematrix_ledger")
+        with frozen(first) as view:
+            version, tables = view.server, view.tables()
+            dumps.dump(first, version, view.export(), tmp_path / "ledger.dump.zst", [])
+        dumps.restore(tmp_path / "ledger.dump.zst", second, version, None)
+        with frozen(second) as view:
+            assert (version // 10_000, view.tables()) == (15, tables)

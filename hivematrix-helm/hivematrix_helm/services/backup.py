@@ -66,7 +66,7 @@ def _write(job: _Job, name: str, made_at: Any, pace: backup.Pace | None) -> Mani
         name=name,
         made_at=made_at,
         version=VERSION,
-        dump_tool=dumps.tool_version()[1],
+        dump_tool=dumps.tool_version(dumped[0].server)[1],
         encrypted=bool(job.sealed_for),
         dumps=tuple(dumped),
         files=files,
@@ -97,7 +97,7 @@ def dump_and_look(
         snapshot = view.export()
         tables = pool.submit(view.tables)
         try:
-            return dumps.dump(url, snapshot, path, sealed_for), tables.result()
+            return dumps.dump(url, view.server, snapshot, path, sealed_for), tables.result()
         except BaseException:
             view.cancel()
             raise

@@ -137,7 +137,9 @@ def prove_all(server: "Server", held: AtHand, suffix: str = "") -> list[str]:
 def restored_faults(url: str, dump: Dump, held: AtHand) -> list[str]:
     """Restore one dump into an empty database, and look at what came of it."""
     try:
-        stored = dumps.restore(held.file(dump.file), url, held.opener.key)
+        with frozen(url) as view:
+            server = view.server
+        stored = dumps.restore(held.file(dump.file), url, server, held.opener.key)
         if stored != held.manifest.files[dump.file]:
             return [f"{dump.file}: its content is not what was written"]
         return content_faults(url, dump)
@@ -218,7 +220,7 @@ def _contents_faults(path: Path, manifest: Manifest, key: Opener) -> list[str]:
     faults = []
     for dump in manifest.dumps:
         try:
-            dumps.check_contents(path / dump.file, key.key)
+            dumps.check_contents(path / dump.file, dump.server, key.key)
         except WrongKeyError:
             raise
         except (DumpError, StreamError) as error:

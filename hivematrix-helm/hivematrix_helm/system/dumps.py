@@ -20,6 +20,7 @@ from hivematrix_helm.system import streams
 from hivematrix_helm.system.database import pgpass
 from hivematrix_helm.system.streams import CHUNK, StreamError
 
+DEBIAN = Path("/usr/lib/postgresql")
 _MAJOR = 10_000
 _SAID = 3  # lines of a program's last words
 
@@ -36,18 +37,28 @@ class Written:
     plain: int
 
 
-def tool_version() -> tuple[int, str]:
-    """pg_dump's major version, and what it calls itself; ClusterError when there is none."""
-    said = subprocess.run([program("pg_dump"), "--version"], capture_output=True, text=True, check=False).stdout.strip()
+def tool(name: str, server: int) -> str:
+    """The program of the server's own version where this machine has it, as Debian lays it out; else the usual one.
+
+    A newer pg_restore sends an older server what it does not know, and an older one reads no newer dump.
+    """
+    own = DEBIAN / str(server // _MAJOR) / "bin" / name
+    return str(own) if not os.environ.get("HIVEMATRIX_PG_BIN") and os.access(own, os.X_OK) else program(name)
+
+
+def tool_version(server: int) -> tuple[int, str]:
+    """The major version of pg_dump for that server, and what it calls itself; ClusterError when there is none."""
+    path = tool("pg_dump", server)
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     found = re.search(r"\) (\d+)", said)
     if not found:
-        raise DumpError(f"{program('pg_dump')} does not say its version: {said!r}")
+        raise DumpError(f"{path} does not say its version: {said!r}")
     return int(found[1]), said
 
 
 def refuse_older_tool(server: int, database: str) -> None:
     """A pg_dump older than its server leaves out what it does not know."""
-    major, said = tool_version()
+    major, said = tool_version(server)
     if major < server // _MAJOR:
         raise DumpError(
             f"{database}: {said} is older than its server, {server // _MAJOR}; "
@@ -55,34 +66,34 @@ def refuse_older_tool(server: int, database: str) -> None:
         )
 
 
-def dump(url: str, snapshot: str, path: Path, sealed_for: Sequence[Any]) -> Written:
-    """One database as of an exported snapshot, into a new file at `path`."""
+def dump(url: str, server: int, snapshot: str, path: Path, sealed_for: Sequence[Any]) -> Written:
+    """One database as of an exported snapshot, into a new file at `path`; `server` is its version."""
     options = ["--format=custom", "--compress=0", f"--snapshot={snapshot}", "--no-password"]
-    with _connected(url) as (place, environ), _started("pg_dump", [*options, place], environ) as tool:
-        assert tool.process.stdout  # a pipe, as asked
+    with _connected(url) as (place, environ), _started(tool("pg_dump", server), [*options, place], environ) as started:
+        assert started.process.stdout  # a pipe, as asked
         try:
-            stored, plain = streams.pack(tool.process.stdout, path, sealed_for)
+            stored, plain = streams.pack(started.process.stdout, path, sealed_for)
         except StreamError:
-            tool.process.kill()  # it would wait for ever for somebody to read on
+            started.process.kill()  # it would wait for ever for somebody to read on
             raise
-        tool.finish(place)
+        started.finish(place)
     return Written(stored, plain)
 
 
-def restore(path: Path, url: str, key: Any | None) -> Stored:
-    """Put a dump into an empty database, whole or not at all; what its file was on the way."""
+def restore(path: Path, url: str, server: int, key: Any | None) -> Stored:
+    """Put a dump into an empty database of a server of that version, whole or not at all; what its file was."""
     options = ["--exit-on-error", "--single-transaction", "--no-password"]
     with (
         _connected(url) as (place, environ),
-        _started("pg_restore", [*options, f"--dbname={place}"], environ) as tool,
+        _started(tool("pg_restore", server), [*options, f"--dbname={place}"], environ) as started,
     ):
-        return _feed(tool, path, key)
+        return _feed(started, path, key)
 
 
-def check_contents(path: Path, key: Any | None) -> Stored:
+def check_contents(path: Path, server: int, key: Any | None) -> Stored:
     """Read a dump's table of contents, and the whole file with it; DumpError when pg_restore cannot."""
-    with _started("pg_restore", ["--list"], dict(os.environ)) as tool:
-        return _feed(tool, path, key, whole=False)
+    with _started(tool("pg_restore", server), ["--list"], dict(os.environ)) as started:
+        return _feed(started, path, key, whole=False)
 
 
 class _Tool:
@@ -142,11 +153,11 @@ def _raise_its_own(tool: _Tool, path: Path) -> None:
 
 
 @contextmanager
-def _started(name: str, arguments: list[str], environ: dict[str, str]) -> Iterator[_Tool]:
-    feeds = name == "pg_restore"
+def _started(path: str, arguments: list[str], environ: dict[str, str]) -> Iterator[_Tool]:
+    feeds = Path(path).name == "pg_restore"
     with tempfile.TemporaryFile() as words:
         process = subprocess.Popen(
-            [*dies_with_parent("KILL"), program(name), *arguments],
+            [*dies_with_parent("KILL"), path, *arguments],
             stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if feeds else subprocess.PIPE,
             stderr=words,
