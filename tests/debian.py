@@ -290,7 +290,8 @@ def type_line(site: Installed, number: int) -> None:
 def edit(site: Installed, text: str) -> None:
     """What somebody with an editor makes of Ledger's conf: the guide's keys with the guide's values."""
     for line in text.splitlines()[1:]:
-        site.debian.shell(f"sed -i 's|^{line.split()[0]} = .*|{line}|' {HOME}/instance/ledger.conf")
+        within = rf"/^\[services\]/,/^$/ s|^{line.split()[0]} = .*|{line}|"
+        site.debian.shell(f"sed -i '{within}' {HOME}/instance/ledger.conf")
 
 
 def real_tokens(text: str) -> str:
