@@ -161,6 +161,21 @@ def test_plain_http_only_leads_to_tls(front: Callable[..., Front], service: Any,
 
 
 @BOTH
+def test_a_program_without_tls_is_refused_and_not_led_on(front: Callable[..., Front], site: str) -> None:
+    found = front(site)
+    address = f"{BILLING}:{found.http}/archive" if site == ONE_HOST else f"archive.yourdomain.com:{found.http}"
+    answer = requests.get(f"http://{address}/api/snapshots/search", timeout=10, allow_redirects=False)
+    assert (answer.status_code, "Location" in answer.headers) == (403, False)
+
+
+def test_trace_is_not_answered(front: Callable[..., Front], service: Any) -> None:
+    found = front()
+    with found.session() as http:
+        assert http.request("TRACE", found.urls()["archive"] + "/", timeout=10).status_code == 405
+    assert service.seen == []
+
+
+@BOTH
 def test_tls_is_1_2_or_newer_and_speaks_http2(front: Callable[..., Front], site: str) -> None:
     found = front(site)
     name = NAMES[0] if site == ONE_HOST else NAMES[1]

@@ -138,6 +138,12 @@ def test_keys_are_seen_by_their_owner_alone() -> None:
         assert (f"-{INSTALLED}/instance/session-key.pem" in hidden) == (name != "helm")
 
 
+def test_archive_and_its_job_reach_this_machine_alone() -> None:
+    for name in ("archive", "archive-snapshot", "hivematrix-drill"):
+        assert values(f"{name}.service", "IPAddressDeny") == ["any"]
+        assert values(f"{name}.service", "IPAddressAllow") == ["localhost"]
+
+
 def test_credentials_are_named_like_secret_keys() -> None:
     from hivematrix_archive.config import ArchiveSettings
     from hivematrix_codex.config import CodexSettings

@@ -98,7 +98,7 @@ class Prober(threading.Thread):
 
     def _peer_fault(self, peer: str) -> str:
         try:
-            answer = requests.get(f"{self.settings.peer_url(peer)}/livez", timeout=1)
+            answer = requests.get(f"{self.settings.peer_url(peer)}/livez", timeout=1, allow_redirects=False)
         except requests.RequestException as error:
             return f"{peer}: {type(error).__name__}"
         return "" if answer.ok else f"{peer}: answered {answer.status_code}"

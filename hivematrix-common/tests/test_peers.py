@@ -141,3 +141,11 @@ def test_a_peer_that_is_away_is_told_by_name(client: PeerClient, codex: Any) -> 
     assert caught.value.retryable
     assert "cannot be reached" in caught.value.detail
     assert time.monotonic() - began < 5
+
+
+def test_a_peer_that_leads_elsewhere_is_not_followed(codex: Any, client: PeerClient) -> None:
+    codex.answers("GET", "/elsewhere", {"secret": 1})
+    codex.answers("GET", "/x", lambda _: Response(status=302, headers={"Location": f"{codex.url}/elsewhere"}))
+    with pytest.raises(PeerError):
+        client.get_json("/x")
+    assert [call.path for call in codex.calls] == ["/x"]

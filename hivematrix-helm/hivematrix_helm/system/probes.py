@@ -11,7 +11,7 @@ PROBE_SECONDS = 2.0
 def fault(url: str) -> str:
     """Why the service at `url` is not ready, in its own words where it answers; empty when it is ready."""
     try:
-        answer = requests.get(f"{url}/readyz", timeout=PROBE_SECONDS)
+        answer = requests.get(f"{url}/readyz", timeout=PROBE_SECONDS, allow_redirects=False)
     except requests.RequestException as error:
         return "does not answer in time" if isinstance(error, requests.Timeout) else "does not answer"
     if answer.ok:
