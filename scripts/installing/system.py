@@ -8,7 +8,7 @@ from installing.steps import Step, folder, link
 
 SOURCE = Path(__file__).resolve().parents[2]
 PACKAGES = ("postgresql", "nginx", "python3-venv", "git", "polkitd", "openssl", "age")
-FOLDERS = ("instance", "logs", "run", "backups")
+FOLDERS = ("instance", "logs", "run", "backups", "proofs")
 ARCHIVE = f"{HOME}/hivematrix-archive"
 LINKS = {"instance": "../instance", "systemd": "../systemd"}
 VENV = "hivematrix-archive/venv"
