@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 INSTALLED = "/opt/hivematrix"
 UNITS = sorted(path for path in (ROOT / "systemd").iterdir() if path.suffix in {".service", ".timer", ".target"})
 JOBS = ("archive-snapshot", "hivematrix-backup", "hivematrix-drill")
-MADE_BY_INSTALL = {"instance", "run", "log", "logs", "backups"}
+MADE_BY_INSTALL = {"instance", "run", "log", "logs", "backups", "proofs"}
 
 
 def unit(name: str) -> list[tuple[str, str]]:
