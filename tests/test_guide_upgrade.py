@@ -1,11 +1,15 @@
 """scripts/upgrade and scripts/uninstall on the machine that holds a sealed month: forward, back, away, and gone."""
 
+import os
 from pathlib import Path
 
 import pytest
 from debian import HOME, INSTALL_OPTIONS, Debian, Installed
 
-pytestmark = pytest.mark.mesh
+pytestmark = [
+    pytest.mark.mesh,
+    pytest.mark.skipif("PROOF_DEBIAN" not in os.environ, reason="takes ten minutes: scripts/prove install runs it"),
+]
 SERVICES = ("codex", "ledger", "archive", "helm")
 HELM = f"{HOME}/.venv/bin/hivematrix-helm"
 BILLS = "SELECT count(*), sum(total_amount) FROM billing_snapshots"
