@@ -66,11 +66,14 @@ def plan_of(session, query, values):
 def test_billing_inputs_walk_indexes_however_large_the_tables_are(filled):
     session = filled.db.session
     session.execute(text("SET LOCAL enable_seqscan = off"))
-    values = {"cursor": "", "limit": 500, "every": True, "accounts": [], "last": Period(2025, 10).last}
-    plan = plan_of(session, store._BILLING_INPUTS, values | {"since": Period(2024, 11).first})
-    for index in ("companies_pkey", "contacts_account", "assets_account", "time_entries_"):
-        assert index in plan
-    assert "Seq Scan" not in plan.replace("Seq Scan on plan_versions", "")
+    since, last = Period(2024, 11).first, Period(2025, 10).last
+    values = {"cursor": "", "limit": 500, "every": True, "accounts": [], "since": since, "last": last}
+    store._INPUTS_OF_ONE.on(session.connection(), "620547", since, last)
+    one = plan_of(session, f"EXECUTE billing_inputs_of_one ('620547', '{since}', '{last}')", {})
+    for plan in (plan_of(session, store._INPUTS_OF_PAGE.text, values), one):
+        for index in ("companies_pkey", "contacts_account", "assets_account", "time_entries_"):
+            assert index in plan
+        assert "Seq Scan" not in plan.replace("Seq Scan on plan_versions", "")
 
 
 def test_a_part_of_a_companys_name_is_found_by_its_index(filled):

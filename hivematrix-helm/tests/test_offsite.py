@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -152,7 +153,10 @@ class TestCommands:
         with pytest.raises(CommandError, match="sh took longer than 1 s"):
             commands.read(["sh", "-c", shell], 1)
         pid = int((tmp_path / "pid").read_text())
-        assert not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text()
+        deadline = time.monotonic() + 30
+        while Path(f"/proc/{pid}").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def test_one_that_is_not_there_is_told(self):
         with pytest.raises(CommandError, match="no-such-program"):

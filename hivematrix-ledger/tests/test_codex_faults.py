@@ -48,17 +48,18 @@ class Front:
             reply = b"".join(iter(lambda: codex.recv(65536), b""))
         link.sendall(fault(reply) if fault else reply)
 
-    def behind(self, request):
-        """`request` as the caller makes it; a spoilt call says so, and one into silence is given up soon."""
+    def behind(self, send):
+        """`send` as the caller does it; a spoilt call says so, and one into silence is given up soon."""
 
-        def made(*arguments, timeout, headers, **more):
+        def sent(request, *, timeout, **more):
             spoilt = self.first is not None and self.calls >= self.first
             self.calls += 1
             read = 0.02 if spoilt and self.fault is silence else timeout[1]
-            said = headers | ({"X-Spoilt": "yes"} if spoilt else {})
-            return request(*arguments, timeout=(timeout[0], read), headers=said, **more)
+            if spoilt:
+                request.headers["X-Spoilt"] = "yes"
+            return send(request, timeout=(timeout[0], read), **more)
 
-        return made
+        return sent
 
     @contextmanager
     def failing(self, first, fault):
@@ -147,7 +148,8 @@ def make_front(make_world, company, case, monkeypatch):
         url = f"http://127.0.0.1:{world.front.server.server_address[1]}"
         object.__setattr__(world.ledger.settings.services, "codex_url", url)
         link = ledger_of(world).codex._peer
-        link._tries, link._session.request = 1, world.front.behind(link._session.request)
+        adapter = link._session.get_adapter(url)
+        link._tries, adapter.send = 1, world.front.behind(adapter.send)
         made.append(world.front)
         return world
 

@@ -92,7 +92,7 @@ def test_a_page_is_read_in_two_statements(world):
     sent = []
     event.listen(world.ledger.db.engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
     months = inputs.Months("2024-11", "2026-09", "2023-11")
-    inputs.read_rows(store.session(), ["620547", "183729"], assets=["a"], contacts=["c"], months=months)
+    inputs.read_rows(store.session(), ["620547", "183729"], inputs.Uids(["a"], ["c"], []), months)
     inputs.read_unbilled(store.session(), ["e1", "e2"])
     assert len([statement for statement in sent if "SAVEPOINT" not in statement]) == 2
 
