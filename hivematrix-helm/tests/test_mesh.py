@@ -332,3 +332,4 @@ def test_any_order_of_starting_ends_in_a_ready_mesh(stopped, order):
             found[name].terminate()
         for name in SERVICES:
             found[name].process.wait(30)
+            found[name].close_door()
