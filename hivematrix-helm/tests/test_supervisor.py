@@ -74,7 +74,7 @@ def test_a_killed_service_is_back_by_itself(supervised):
     began = time.monotonic()
     os.kill(first, signal.SIGKILL)
     until(supervisor, lambda: supervisor.runners["ledger"].pid not in {first, None})
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert supervisor.units["ledger"].why == "killed by signal 9"
     assert supervisor.runners["codex"].pid == other
 
