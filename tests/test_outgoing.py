@@ -16,7 +16,7 @@ KNOWN = {
     "hivematrix_helm/system/control.py": "the supervisor's socket in HIVEMATRIX_HOME",
     "hivematrix_helm/system/probes.py": "[services]: whether services are ready",
     "hivematrix_helm/system/processes.py": "[service]: where a service listens",
-    "hivematrix_ledger/clients.py": "[smtp]: the mail server",
+    "hivematrix_ledger/clients/mail.py": "[smtp]: the mail server",
 }
 
 
@@ -39,12 +39,12 @@ def test_no_address_that_is_called_comes_from_a_request() -> None:
 
 
 def test_every_call_says_that_it_follows_no_redirect() -> None:
-    """requests follows them by itself, to wherever they lead."""
+    """requests follows them by itself, to wherever they lead; its adapter, by which peers are called, never does."""
     bare = []
     for name in KNOWN:
         path = next(ROOT.glob(f"hivematrix-*/{name}"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"requests.get", "self._session.request"}:
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"requests.get", "requests.request"}:
                 says = {word.arg: ast.unparse(word.value) for word in node.keywords}
                 bare += [] if says.get("allow_redirects") == "False" else [f"{name}:{node.lineno}"]
     assert bare == []

@@ -173,8 +173,7 @@ def test_it_fires_each_hour_and_once_when_the_services_have_come_up(helm, monkey
     try:
         triggers = [str(job.trigger).partition("[")[0] for job in scheduler.get_jobs() if job.executor == "timer"]
         assert sorted(triggers) == ["cron", "date"]
-        hourly = next(job for job in scheduler.get_jobs() if str(job.trigger).startswith("cron"))
-        assert str(hourly.trigger) == "cron[minute='0']"
+        assert "cron[minute='0']" in {str(job.trigger) for job in scheduler.get_jobs()}
     finally:
         scheduler.shutdown()
 

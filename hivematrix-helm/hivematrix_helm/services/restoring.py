@@ -37,6 +37,9 @@ until its owner gives up what is lost: hivematrix-archive adopt --reason "..."; 
 FORKED = """Whatever was sealed after {at} is lost. If anything was, do not seal under the old name: put a checkpoint
 of it that somebody kept at the end of {file}, and run: hivematrix-archive adopt --reason "..." """
 DRAFT = "helm.recovering"
+_CONNECTIONS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = %s AND coalesce(backend_type, 'client backend') = 'client backend'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +110,14 @@ def _refuse_running(home: Path, admin_url: str, service: str, database: str) -> 
     mesh = meshfile.read(home)
     if mesh and mesh.running and mesh.units.get(service, {}).get("state") in LIVE:
         raise DumpError(f"{service} runs; stop it first: hivematrix-helm down")
-    with administrator(admin_url) as admin, admin.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [database])
-        if connections := cursor.fetchone()[0]:
-            raise DumpError(f"{database} is in use by {connections} connections; stop {service} first")
+    # What has just been closed is seen for a moment longer; the server's own work in it is nobody's.
+    for patience in (1.0, 1.0, 0.0):
+        with administrator(admin_url) as admin, admin.cursor() as cursor:
+            cursor.execute(_CONNECTIONS, [database])
+            if not (connections := cursor.fetchone()[0]):
+                return
+        time.sleep(patience)
+    raise DumpError(f"{database} is in use by {connections} connections; stop {service} first")
 
 
 @contextmanager
