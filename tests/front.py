@@ -83,7 +83,7 @@ class Front:
 
     def start(self) -> None:
         self.process = subprocess.Popen(["nginx", "-p", str(self.folder), "-c", "nginx.conf"])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.https), timeout=1):
                 return
@@ -94,7 +94,7 @@ class Front:
     def stop(self) -> None:
         if self.process:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(60)
 
     def urls(self) -> dict[str, str]:
         """Where people reach the services."""
@@ -115,6 +115,14 @@ class Front:
         for attribute, value in versions.items():
             setattr(context, attribute, value)
         return context.wrap_socket(socket.create_connection(("127.0.0.1", self.https), 10), server_hostname=name)
+
+    def logged_requests(self) -> str:
+        """The access log; nginx writes a line after its client has the answer, so the first may take a moment."""
+        log, deadline = self.folder / "log" / "hivematrix.log", time.monotonic() + 60
+        while not (text := log.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return text
 
     def errors(self) -> str:
         return (self.folder / "log" / "error.log").read_text()

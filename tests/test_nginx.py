@@ -318,6 +318,6 @@ def test_a_body_that_drips_never_reaches_a_service(front: Callable[..., Front], 
 def test_the_log_keeps_no_query(front: Callable[..., Front]) -> None:
     found = front()
     get(found, "/auth/callback?code=single-use-secret")
-    log = (found.folder / "log" / "hivematrix.log").read_text()
+    log = found.logged_requests()
     assert '"GET /archive/auth/callback" 200' in log
     assert "secret" not in log
