@@ -123,7 +123,8 @@ def _zero_rates(months: Months, _thresholds: Thresholds) -> Iterator[Finding]:
     for rate in months.body["rates"]:
         if not Decimal(rate["value"]) and used.get(rate["name"]):
             source = rate["source"].replace("_", " ")
-            detail = f"{rate['name']} is 0 by {source} and prices {plain(used[rate['name']])}"
+            named = rate["name"].replace("_", " ")
+            detail = f"the rate {named} is 0 by {source}, and {plain(used[rate['name']])} are billed at it"
             yield Finding(Kind.ZERO_RATE, rate["name"], detail)
 
 
@@ -136,9 +137,11 @@ def _waiting_hours(months: Months, _thresholds: Thresholds) -> Iterator[Finding]
         held = entry["uid"] in taken or entry["uid"] in months.billed
         if entry["billable"] and not held and month <= months.body["period"]:
             waiting[month] = waiting.get(month, ZERO) + Decimal(entry["hours"])
-    for month, hours in waiting.items():
-        if hours:
-            yield Finding(Kind.WAITING_HOURS, month, f"{plain(hours)} h worked in {month} are on no bill")
+    left = sorted(month for month, hours in waiting.items() if hours)
+    if left:  # one finding, or a company new to Ledger would have a dozen to answer
+        when = f"in {left[0]}" if len(left) == 1 else f"in {len(left)} months from {left[0]} to {left[-1]}"
+        detail = f"{plain(sum(waiting.values(), ZERO))} h worked {when} are on no bill"
+        yield Finding(Kind.WAITING_HOURS, "hours", detail)
 
 
 def _altered_hours(months: Months, _thresholds: Thresholds) -> Iterator[Finding]:
