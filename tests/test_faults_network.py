@@ -135,7 +135,7 @@ def test_a_black_hole_is_given_up_and_what_was_done_behind_it_counts_once(strain
         with strained.links["ledger"].giving(swallowed, unanswered, forever=True):
             report = seal(runner, "620547", Period(2012, 3))
         assert (report.code, report.tally.errors) == (FAILED, ["620547: ledger: no answer in time"])
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
         assert seal(runner, "620547", Period(2012, 3)).code == DONE
     strained.assert_sound((2012, 3))
 

@@ -140,7 +140,7 @@ def test_a_peer_that_is_away_is_told_by_name(client: PeerClient, codex: Any) -> 
         client.get("/x")
     assert caught.value.retryable
     assert "cannot be reached" in caught.value.detail
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_a_peer_that_leads_elsewhere_is_not_followed(codex: Any, client: PeerClient) -> None:

@@ -96,8 +96,13 @@ def lines(ledger: Ledger, account: str, period: Period) -> tuple[Document, Listi
     """The bill and a table of its single lines."""
     body = bills.billed(ledger, account, period).body
     rows = [
-        {name: line[name] for name in ("name", "description", "rate", "quantity")}
-        | {"kind": KINDS[line["kind"]], "amount": Decimal(line["amount"]), "place": place}
+        {name: line[name] for name in ("description", "rate", "quantity")}
+        | {
+            "name": _called(line["name"]),
+            "kind": KINDS[line["kind"]],
+            "amount": Decimal(line["amount"]),
+            "place": place,
+        }
         for place, line in enumerate(body["lines"], 1)
     ]
     return body, LINES.of_rows(rows)
@@ -118,8 +123,16 @@ def compared(ledger: Ledger, account: str, period: Period, other: Period) -> Doc
 
 def changes(found: Document) -> Listing:
     """Every change of a difference, or of a bill that is supposed, as a table."""
-    rows = (one | {"amount": Decimal(one["amount"]), "place": place} for place, one in enumerate(found["changes"], 1))
+    rows = (
+        one | {"name": _called(one["name"]), "amount": Decimal(one["amount"]), "place": place}
+        for place, one in enumerate(found["changes"], 1)
+    )
     return CHANGES.of_rows(rows)
+
+
+def _called(name: str) -> str:
+    """A line's name for people; `*` is the tax on whatever no category of its own has."""
+    return "All categories" if name == "*" else name
 
 
 def steps(found: Document) -> list[tuple[str, Decimal]]:
