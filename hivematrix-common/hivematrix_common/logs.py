@@ -56,8 +56,9 @@ class LogFile(RotatingFileHandler):
     def doRollover(self) -> None:  # noqa: N802 - the library's name
         led_here = [number for number in (1, 2) if _leads_to(number, Path(self.baseFilename))]
         super().doRollover()
-        for number in led_here if self.stream else ():
-            os.dup2(self.stream.fileno(), number)
+        if self.stream:
+            for number in led_here:
+                os.dup2(self.stream.fileno(), number)
 
     def _open(self) -> TextIOWrapper:
         stream = super()._open()
