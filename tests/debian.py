@@ -28,7 +28,8 @@ TOKENS = {name: secrets.token_hex(24) for name in ("your-service-secret-token", 
 EXPORT = "export SERVICE_TOKEN={} ADMIN_TOKEN={}".format(*TOKENS.values())
 # The guide's own: a PostgreSQL server; and its crontab's editor.
 PREREQUISITES = """set -e
-command -v pg_lsclusters > /dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -q postgresql
+export DEBIAN_FRONTEND=noninteractive
+command -v pg_lsclusters > /dev/null || apt-get install -y -q --no-install-recommends postgresql
 [ -n "$(pg_lsclusters -h)" ] || pg_createcluster 15 main
 systemctl start "postgresql@$(pg_lsclusters -h | awk '{ print $1 "-" $2; exit }').service" postgresql.service
 update-alternatives --quiet --install /usr/bin/editor editor /usr/bin/nano 100
@@ -194,7 +195,7 @@ def plain_debian() -> Path:
         from installing.system import PACKAGES
 
         fetch = f'chroot "$1" apt-get install -q -y -d --no-install-recommends {" ".join(PACKAGES)}'
-        line = ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--dpkgopt=force-unsafe-io"]
+        line = ["mmdebstrap", "--quiet", "--mode=root", "--format=tar", "--variant=apt", "--dpkgopt=force-unsafe-io"]
         line += [f"--include={SERVER}", f"--customize-hook={fetch}", "--skip=cleanup/apt", "bookworm"]
         subprocess.run([*line, str(made.with_suffix(".new"))], check=True)
         made.with_suffix(".new").rename(made)

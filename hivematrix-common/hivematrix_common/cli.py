@@ -110,7 +110,7 @@ def service_group(kind: type[Settings], create_app: Callable[[Any], Any], text: 
         from hivematrix_common import server  # Waitress is not needed by any other command
 
         settings = load_settings(kind, home)
-        logs.init_logging(settings.service_name, settings.service.log_level)
+        logs.init_logging(settings.service_name, settings.service, settings.home)
         try:
             return server.serve(create_app(settings))
         except OSError as error:

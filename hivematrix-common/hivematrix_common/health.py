@@ -1,7 +1,6 @@
 """/health, /livez, /readyz: answered from what a background probe saw last; a hung database hangs none."""
 
 import logging
-import shutil
 import threading
 import time
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import requests
 from flask import Flask, Response, current_app, request
 from sqlalchemy.engine import make_url
 
-from hivematrix_common import auth, clock, migrations
+from hivematrix_common import auth, clock, disk, migrations
 from hivematrix_common.config import Settings
 from hivematrix_common.errors import first_line
 from hivematrix_common.schemas import Health
@@ -141,15 +140,24 @@ def readyz() -> Response:
 
 
 def _details(found: Prober, fault: str) -> dict[str, Any]:
-    disk = shutil.disk_usage(found.settings.home)
     checks = {"database:connection": [_check(fault, found.database.seconds, "datastore")]}
-    checks["disk:free"] = [
-        {"componentType": "system", "observedValue": disk.free, "observedUnit": "bytes", "status": "pass"}
-    ]
+    checks["disk:free"] = [_disk_check(room) for room in disk.rooms(found.settings.home, found.settings.service)]
     for peer, seen in found.peer_checks.items():
         checks[f"{peer}:responseTime"] = [_check(seen.fault, seen.seconds, "component")]
     uptime = int((clock.now() - found.started_at).total_seconds())
     return {"version": VERSION, "uptime_s": uptime, "checks": checks}
+
+
+def _disk_check(room: disk.Room) -> dict[str, Any]:
+    seen = {
+        "componentId": str(room.folder),
+        "componentType": "system",
+        "observedValue": room.free,
+        "observedUnit": "bytes",
+        "status": room.status,
+        "time": clock.instant_text(clock.now()),
+    }
+    return seen | ({"output": room.fault} if room.fault else {})
 
 
 def _check(fault: str, seconds: float, kind: str) -> dict[str, Any]:

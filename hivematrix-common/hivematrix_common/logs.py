@@ -2,16 +2,21 @@
 
 import json
 import logging
+import os
 import re
 import secrets
 import sys
 import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, g, request
 
+from hivematrix_common.sections import Service
 from hivematrix_common.tokens import masked
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -40,13 +45,42 @@ class JsonFormatter(logging.Formatter):
         return masked(json.dumps(line, default=str, ensure_ascii=False))
 
 
-def init_logging(service: str, level: str) -> None:
-    """Send every logger of this process to stdout as JSON lines."""
-    handler = logging.StreamHandler(sys.stdout)
+class LogFile(RotatingFileHandler):
+    """A log in HIVEMATRIX_HOME/logs of which this process is the only writer. What is too long is put aside whole;
+    where stdout and stderr lead to the log, they lead to the new one then: no line is lost or cut.
+    """
+
+    def __init__(self, path: Path, limits: Service) -> None:
+        super().__init__(path, maxBytes=limits.log_max_mb * 2**20, backupCount=limits.log_keep, encoding="utf-8")
+
+    def doRollover(self) -> None:  # noqa: N802 - the library's name
+        led_here = [number for number in (1, 2) if _leads_to(number, Path(self.baseFilename))]
+        super().doRollover()
+        if self.stream:
+            for number in led_here:
+                os.dup2(self.stream.fileno(), number)
+
+    def _open(self) -> TextIOWrapper:
+        stream = super()._open()
+        os.fchmod(stream.fileno(), 0o600)
+        return stream
+
+
+def _leads_to(number: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(number), path.stat())
+    except OSError:
+        return False
+
+
+def init_logging(service: str, limits: Service, home: Path) -> None:
+    """Send every logger of this process to stdout as JSON lines; where Helm made stdout a log, that is kept short."""
+    path = home / "logs" / f"{service}.log"
+    handler = LogFile(path, limits) if _leads_to(1, path) else logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(limits.log_level.upper())
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 

@@ -141,7 +141,7 @@ class Cluster:
     def last_words(self) -> str:
         """What the server said to its end since it was launched last: its faults, else its last lines."""
         with self.log.open("rb") as log:
-            log.seek(self._told)
+            log.seek(self._told if self._told <= log.seek(0, os.SEEK_END) else 0)  # it may have been cut since
             lines = log.read().decode(errors="replace").splitlines()
         faults = [line for line in lines if "FATAL" in line or "ERROR" in line or "could not" in line]
         return " ".join(faults[-2:] or lines[-2:]) or f"nothing said, see {self.log}"

@@ -29,6 +29,16 @@ class Service:
     channel_timeout: int = key(20, "seconds an idle or dripping connection is kept")
     drain_seconds: int = key(20, "seconds running requests get to finish after SIGTERM")
     log_level: str = key("INFO", "DEBUG, INFO, WARNING or ERROR")
+    log_max_mb: int = key(20, "a log in HIVEMATRIX_HOME/logs that is longer is put aside as `<name>.log.1`; 1 or more")
+    log_keep: int = key(5, "how many logs put aside are kept; 1 or more. Helm's keys count for PostgreSQL's log too")
+    disk_warn_mb: int = key(1024, "less free than this many MB on a disk of HIVEMATRIX_HOME is told by health checks")
+    disk_fail_mb: int = key(100, "less free than this fails the check `disk:free`")
+
+    def __post_init__(self) -> None:
+        if min(self.log_max_mb, self.log_keep) < 1:
+            raise ValueError("log_max_mb, log_keep: expected 1 or more")
+        if not 0 <= self.disk_fail_mb <= self.disk_warn_mb:
+            raise ValueError("disk_fail_mb: expected 0 or more, and not above disk_warn_mb")
 
 
 @dataclass(frozen=True, kw_only=True)

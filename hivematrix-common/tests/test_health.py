@@ -1,8 +1,13 @@
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
 import pytest
+from hivematrix_common import disk
 from hivematrix_common.health import STALE_SECONDS, Check, prober
+from hivematrix_common.sections import Service
 
 
 def test_health_is_exactly_what_monitors_expect(toy: Any) -> None:
@@ -58,3 +63,31 @@ def test_details_name_database_and_disk(toy: Any) -> None:
     checks = toy.get("/health?verbose=1", None).get_json()["checks"]
     assert checks["database:connection"][0]["status"] == "pass"
     assert checks["disk:free"][0]["observedValue"] > 0
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "status", "output"),
+    [(5000, "pass", None), (900, "warn", "less than 1024 MB free"), (0, "fail", "less than 100 MB free")],
+)
+def test_a_disk_that_fills_up_is_told_and_ends_no_service(
+    toy: Any, monkeypatch: pytest.MonkeyPatch, free_mb: int, status: str, output: str | None
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=2**40, free=free_mb * 2**20))
+    answer = toy.get("/health?verbose=1", None)
+    [check] = answer.get_json()["checks"]["disk:free"]
+    assert (check["status"], check.get("output"), check["componentId"]) == (status, output, str(toy.app.settings.home))
+    assert (answer.status_code, answer.get_json()["status"]) == (200, "ok")
+
+
+def test_the_limits_are_in_the_conf(toy: Any) -> None:
+    object.__setattr__(toy.app.settings, "service", Service(disk_warn_mb=2**40, disk_fail_mb=2**40))
+    [check] = toy.get("/health?verbose=1", None).get_json()["checks"]["disk:free"]
+    assert check["status"] == "fail"
+    with pytest.raises(ValueError, match="disk_fail_mb: expected 0 or more, and not above disk_warn_mb"):
+        Service(disk_warn_mb=10, disk_fail_mb=20)
+
+
+def test_a_disk_of_the_database_s_own_is_told_too(tmp_path: Path) -> None:
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "postgres").symlink_to("/dev/shm")
+    assert [room.folder.name for room in disk.rooms(tmp_path, Service())] == [tmp_path.name, "postgres"]

@@ -122,7 +122,7 @@ def status(home: str | None, as_json: bool) -> int:
     if as_json:
         click.echo(orjson.dumps(found))
     else:
-        if not found["supervised"]:
+        if found["started_by"] == "nobody":
             cli.say("no supervisor runs here; start one: hivematrix-helm up --detach")
         for row in found["services"]:
             _print_status(row["service_name"], row["configured_port"], row, row["health"])

@@ -49,6 +49,7 @@ class PostgresStatus(Model):
 
 class StatusList(Model):
     supervised: bool
+    started_by: str = Field(description="helm (its supervisor), systemd, or nobody")
     postgres: PostgresStatus | None
     services: list[ServiceStatus]
 

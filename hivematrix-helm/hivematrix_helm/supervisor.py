@@ -10,18 +10,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from hivematrix_common import clock
 from hivematrix_common.durable import file_lock
-from hivematrix_common.logs import JsonFormatter
+from hivematrix_common.logs import JsonFormatter, LogFile
+from hivematrix_common.sections import Service
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain.mesh import SERVICES
 from hivematrix_helm.domain.unit import State, Unit
-from hivematrix_helm.system import database, meshfile, probes
+from hivematrix_helm.system import database, logfiles, meshfile, probes
 from hivematrix_helm.system.control import Listener
 from hivematrix_helm.system.database import PostgresProcess
 from hivematrix_helm.system.processes import ServiceProcess, identify
@@ -45,9 +46,12 @@ class Runner(Protocol):
 
 
 class Supervisor:
-    def __init__(self, home: Path, runners: dict[str, Runner]) -> None:
-        self.home, self.runners = home, runners
+    """`limits` say how long PostgreSQL's log may become, and how many are kept."""
+
+    def __init__(self, home: Path, runners: dict[str, Runner], limits: Service) -> None:
+        self.home, self.runners, self.limits = home, runners, limits
         self.units = dict.fromkeys(runners, Unit())
+        self._unwritten = False
         self.stop_asked = threading.Event()
         self._mesh = meshfile.Mesh(identify(os.getpid()), clock.instant_text(clock.now()))
 
@@ -61,6 +65,7 @@ class Supervisor:
             selector.register(listener.socket, selectors.EVENT_READ)
             while not self.stop_asked.is_set():
                 self.step(time.monotonic())
+                self._shorten_log()
                 if selector.select(TICK):
                     listener.serve_one(self.answer)
         self.shut_down()
@@ -70,7 +75,7 @@ class Supervisor:
         before = dict(self.units)
         for name in self.units:
             self.units[name] = self._advance(name, self.units[name], now)
-        if self.units != before:
+        if self.units != before or self._unwritten:
             self._write()
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +137,17 @@ class Supervisor:
             process = meshfile.described(self.runners[name].pid)
             since = told.get("since") if told.get("state") == known["state"] and told["pid"] == process["pid"] else None
             self._mesh.units[name] = known | process | {"since": since or clock.instant_text(clock.now())}
-        meshfile.write(self.home, self._mesh)
+        try:
+            meshfile.write(self.home, self._mesh)
+            self._unwritten = False
+        except OSError as error:  # a full disk ends no service; it is written once there is room
+            if not self._unwritten:
+                _log.warning("state not written", extra={"reason": str(error)})
+            self._unwritten = True
+
+    def _shorten_log(self) -> None:
+        with suppress(OSError):
+            logfiles.shorten(self.home / "logs" / "postgres.log", self.limits)
 
 
 class LockedError(Exception):
@@ -149,10 +164,10 @@ def supervise(settings: HelmSettings, on_ready: Callable[[], None] | None = None
             raise LockedError(running_already(home)) from None
         meshfile.clear_leftovers(home)
         probes.refuse_taken_ports(_ports(settings))
-        _log_to(home / "logs" / "mesh.log")
+        _log_to(home / "logs" / "mesh.log", settings.service)
         if on_ready:
             threading.Thread(target=on_ready, daemon=True).start()
-        Supervisor(home, runners(settings)).run()
+        Supervisor(home, runners(settings), settings.service).run()
 
 
 def _ports(settings: HelmSettings) -> dict[str, int]:
@@ -178,9 +193,8 @@ def runners(settings: HelmSettings) -> dict[str, Runner]:
     return found
 
 
-def _log_to(path: Path) -> None:
-    path.touch(mode=0o600)
-    handler = logging.FileHandler(path)
+def _log_to(path: Path, limits: Service) -> None:
+    handler = LogFile(path, limits)
     handler.setFormatter(JsonFormatter("mesh"))
     logging.getLogger("hivematrix").addHandler(handler)
     logging.getLogger("hivematrix").setLevel(logging.INFO)

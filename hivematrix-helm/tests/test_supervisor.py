@@ -11,6 +11,7 @@ import time
 import pytest
 from hivematrix_common.conffile import set_section
 from hivematrix_common.postgres import free_port
+from hivematrix_common.sections import Service
 from hivematrix_helm.domain.unit import State
 from hivematrix_helm.supervisor import Supervisor
 from hivematrix_helm.system import control, meshfile
@@ -46,7 +47,7 @@ def supervised(folder):
     made = []
 
     def make(**codes):
-        supervisor = Supervisor(folder, {name: stand_in(folder, name, code) for name, code in codes.items()})
+        supervisor = Supervisor(folder, {name: stand_in(folder, name, code) for name, code in codes.items()}, Service())
         made.append(supervisor)
         return supervisor
 
@@ -125,13 +126,14 @@ def test_orders_are_obeyed_and_nonsense_is_refused(supervised):
 PROGRAM = """
 import sys
 from pathlib import Path
+from hivematrix_common.sections import Service
 from hivematrix_helm.supervisor import Supervisor
 from hivematrix_helm.system.processes import ServiceProcess
 def stand_in(name):
     runner = ServiceProcess(name, Path(sys.argv[1]))
     runner.arguments = [sys.executable, "-c", "import time; time.sleep(60)"]
     return runner
-Supervisor(Path(sys.argv[1]), {name: stand_in(name) for name in ("codex", "ledger")}).run()
+Supervisor(Path(sys.argv[1]), {name: stand_in(name) for name in ("codex", "ledger")}, Service()).run()
 """
 
 

@@ -25,8 +25,8 @@ def machine(tmp_path, monkeypatch):
             booted.mkdir()
         if unit:
             (units / "archive-snapshot.timer").touch()
-        monkeypatch.setattr(timer, "BOOTED", booted)
-        monkeypatch.setattr(timer, "UNIT_FOLDERS", (tmp_path / "none", units))
+        monkeypatch.setattr("hivematrix_helm.system.systemd.BOOTED", booted)
+        monkeypatch.setattr("hivematrix_helm.system.systemd.FOLDERS", (tmp_path / "none", units))
 
     return has
 
@@ -125,9 +125,9 @@ def test_it_is_asked_before_every_run_whose_work_it_is(helm, monkeypatch):
     runs = []
     monkeypatch.setattr(background.timer, "run", lambda home, _draining: runs.append(home))
     seal = background._sealing(helm.app, helm.settings)
-    monkeypatch.setattr(background.timer, "systemd_does_it", lambda _unit: True)
+    monkeypatch.setattr("hivematrix_helm.system.systemd.has", lambda _unit: True)
     seal()
-    monkeypatch.setattr(background.timer, "systemd_does_it", lambda _unit: False)
+    monkeypatch.setattr("hivematrix_helm.system.systemd.has", lambda _unit: False)
     seal()
     assert runs == [helm.settings.home]
 
@@ -139,7 +139,7 @@ def test_the_backup_is_made_at_three_and_drilled_at_four_by_the_clock_on_the_wal
     monkeypatch.setattr(background, "get_localzone", lambda: ZoneInfo("Asia/Kolkata"))
     monkeypatch.setattr(background.timer, "back_up", lambda home, _draining: done.append(("backup", home)))
     monkeypatch.setattr(background.timer, "drill", lambda home, _draining: done.append(("drill", home)))
-    monkeypatch.setattr(background.timer, "systemd_does_it", lambda unit: unit == timer.DRILL_UNIT)
+    monkeypatch.setattr("hivematrix_helm.system.systemd.has", lambda unit: unit == timer.DRILL_UNIT)
     scheduler = background.start(helm.app, helm.settings)
     try:
         nights = [job for job in scheduler.get_jobs() if "hour='" in str(job.trigger)]

@@ -1,13 +1,12 @@
-"""Whether all is well, for people on call and for cron: one finding a service, and one for the disk."""
+"""Whether all is well, for people on call and for cron: one finding a service, and one for each disk."""
 
-import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from hivematrix_common import disk
+
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.services import mesh
-
-LEAST_FREE, LEAST_SHARE = 2**30, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class Finding:
 def look(settings: HelmSettings) -> list[Finding]:
     found = mesh.statuses(settings)
     server = [_server(found["postgres"])] if found["postgres"] else []
-    return [*map(_service, found["services"]), *server, _disk(settings)]
+    return [*map(_service, found["services"]), *server, *_disks(settings)]
 
 
 def _service(row: dict[str, Any]) -> Finding:
@@ -36,9 +35,6 @@ def _server(row: dict[str, Any]) -> Finding:
     return Finding("postgres", "" if row["status"] == "running" else row["why"] or row["status"], f"port {row['port']}")
 
 
-def _disk(settings: HelmSettings) -> Finding:
+def _disks(settings: HelmSettings) -> list[Finding]:
     """Of the home; a database server of one's own has a disk of its own to watch."""
-    disk = shutil.disk_usage(settings.home)
-    text = f"{disk.free / 2**30:.1f} GiB of {disk.total / 2**30:.0f} free at {settings.home}"
-    low = disk.free < LEAST_FREE or disk.free < disk.total * LEAST_SHARE
-    return Finding("disk", "nearly full" if low else "", text)
+    return [Finding("disk", room.fault, room.text) for room in disk.rooms(settings.home, settings.service)]

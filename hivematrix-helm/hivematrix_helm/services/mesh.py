@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hivematrix_helm import store
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain.mesh import DESCRIPTIONS, SERVICES
-from hivematrix_helm.system import control, meshfile, probes
+from hivematrix_helm.system import control, meshfile, probes, systemd
 
 ACTIONS = {"start": "starting", "stop": "stopping", "restart": "restarting"}
 _log = logging.getLogger("hivematrix.helm")
@@ -29,30 +29,38 @@ def listed(settings: HelmSettings) -> list[dict[str, Any]]:
 
 def statuses(settings: HelmSettings) -> dict[str, Any]:
     """Every service's process and readiness, asked side by side."""
-    mesh = meshfile.read(settings.home)
-    running = mesh is not None and mesh.running
-    units = mesh.units if mesh and running else {}
+    started_by, units = _started_by(settings)
     with ThreadPoolExecutor(len(SERVICES)) as pool:
         found = list(pool.map(lambda name: _status(settings, name, units.get(name)), SERVICES))
-    return {"supervised": running, "postgres": _postgres(settings, units.get("postgres")), "services": found}
+    told = {"supervised": started_by == "helm", "started_by": started_by}
+    return told | {"postgres": _postgres(settings, units.get("postgres")), "services": found}
 
 
 def status(settings: HelmSettings, name: str) -> dict[str, Any]:
     _check(name)
+    return _status(settings, name, _started_by(settings)[1].get(name))
+
+
+def _started_by(settings: HelmSettings) -> tuple[str, dict[str, Any]]:
+    """Who starts and watches the services, and what it says of each: this home's supervisor, or systemd."""
     mesh = meshfile.read(settings.home)
-    return _status(settings, name, mesh.units.get(name) if mesh and mesh.running else None)
+    if mesh and mesh.running:
+        return "helm", mesh.units
+    units = systemd.units(settings.home)
+    return "systemd" if units else "nobody", units
 
 
 def operate(settings: HelmSettings, action: str, name: str, caller: str) -> dict[str, Any]:
-    """Have the supervisor start, stop or restart a service; it answers before the service has done so."""
+    """Have a service started, stopped or restarted by who does that here; answers before it has done so."""
     _check(name)
     try:
-        answer = control.ask(meshfile.run_folder(settings.home), {"do": action, "service": name})
+        pid = _order(settings, action, name)
     except control.NoSupervisorError as error:
         detail = "No supervisor runs here; services are started by `hivematrix-helm up` or by systemd."
         raise Problem("peer_unavailable", detail) from error
-    if "error" in answer:
-        raise Problem("conflict", f"The supervisor refuses: {answer['error']}.")
+    except systemd.SystemdError as error:
+        detail = f"systemd does not do it: {error} What lets Helm order it is the file systemd/50-hivematrix.rules."
+        raise Problem("peer_unavailable", detail) from error
     _log.info("operated", extra={"operation": action, "unit": name, "caller": caller})
     # A database that is down must not keep anyone from restarting a service: the log above has it in any case.
     try:
@@ -61,7 +69,20 @@ def operate(settings: HelmSettings, action: str, name: str, caller: str) -> dict
     except SQLAlchemyError as error:
         store.session().rollback()
         _log.warning("operation not recorded", extra={"reason": first_line(error)})
-    return {"success": True, "message": f"{name} is {ACTIONS[action]}", "pid": answer["pid"]}
+    return {"success": True, "message": f"{name} is {ACTIONS[action]}", "pid": pid}
+
+
+def _order(settings: HelmSettings, action: str, name: str) -> int | None:
+    """The process of the service as it was when the order was taken."""
+    started_by, units = _started_by(settings)
+    if started_by == "systemd" and name in units:
+        systemd.order(action, name)
+        found: int | None = units[name]["pid"]
+        return found
+    answer = control.ask(meshfile.run_folder(settings.home), {"do": action, "service": name})
+    if "error" in answer:
+        raise Problem("conflict", f"The supervisor refuses: {answer['error']}.")
+    return int(answer["pid"]) if answer["pid"] else None
 
 
 def _status(settings: HelmSettings, name: str, unit: dict[str, Any] | None) -> dict[str, Any]:

@@ -6,14 +6,8 @@ import threading
 from pathlib import Path
 
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.system import processes
+from hivematrix_helm.system import processes, systemd
 
-# Where systemd looks for units that people and packages install.
-UNIT_FOLDERS = tuple(
-    Path(folder)
-    for folder in ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system")
-)
-BOOTED = Path("/run/systemd/system")  # systemd's own way to be asked whether it runs
 UNIT = "archive-snapshot.timer"
 BACKUP_UNIT, DRILL_UNIT = "hivematrix-backup.timer", "hivematrix-drill.timer"
 LOOK_SECONDS = 0.5
@@ -24,12 +18,7 @@ _log = logging.getLogger("hivematrix.timer")
 def is_ours(settings: HelmSettings, unit: str = UNIT) -> bool:
     """Whether Helm does the work of a timer now. Asked before every run: the units may be installed at any time."""
     by = settings.timer.by
-    return by == "helm" or (by == "auto" and not systemd_does_it(unit))
-
-
-def systemd_does_it(unit: str) -> bool:
-    """Whether this machine runs systemd and has the timer. Where it is disabled, somebody wants it so."""
-    return BOOTED.is_dir() and any((folder / unit).exists() for folder in UNIT_FOLDERS)
+    return by == "helm" or (by == "auto" and not systemd.has(unit))
 
 
 def run(home: Path, draining: threading.Event) -> int:

@@ -1,12 +1,15 @@
-"""The files in HOME/logs: their ends read, merged by time, and followed."""
+"""The files in HOME/logs: their ends read, merged by time, followed, and put aside when they are too long."""
 
 import heapq
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+
+from hivematrix_common.sections import Service
 
 from hivematrix_helm.domain.loglines import Entry, Filter, parse
 
@@ -26,7 +29,9 @@ def ends(home: Path, names: list[str]) -> dict[str, int]:
 
 
 def last(home: Path, until: dict[str, int], wanted: Filter, limit: int, *, whole: bool = False) -> list[Entry]:
-    """The newest `limit` entries that `wanted` takes, oldest first; of each file its last 8 MiB or the `whole`."""
+    """The newest `limit` entries that `wanted` takes, oldest first; of each file its last 8 MiB or the
+    `whole`, with what was put aside.
+    """
     found = [
         deque(filter(wanted.takes, parse(name, _lines(_path(home, name), end, whole=whole))), maxlen=limit)
         for name, end in until.items()
@@ -43,7 +48,41 @@ def follow(home: Path, places: dict[str, int], wanted: Filter) -> Iterator[Entry
         time.sleep(POLL_SECONDS)
 
 
+def shorten(path: Path, limits: Service) -> None:
+    """Put a log that is too long aside, for a writer that goes on in the same file, at its end wherever that is.
+
+    What it says in the instant between the copy and the cut is in neither: only PostgreSQL's log is treated so.
+    """
+    if _size(path) < limits.log_max_mb * 2**20:
+        return
+    copy = path.with_name(f"{path.name}.new")
+    with path.open("r+b") as log, copy.open("wb") as aside:
+        copy.chmod(0o600)
+        shutil.copyfileobj(log, aside)
+        for number in range(limits.log_keep - 1, 0, -1):
+            if (older := _aside(path, number)).exists():
+                older.replace(_aside(path, number + 1))
+        copy.replace(_aside(path, 1))
+        shutil.copyfileobj(log, aside)  # what was said meanwhile
+        log.truncate(0)
+
+
+def _aside(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
+
+
+def _older(path: Path) -> list[Path]:
+    """What was put aside of a log, the oldest first."""
+    numbers = sorted(
+        (int(aside.suffix[1:]) for aside in path.parent.glob(f"{path.name}.*") if aside.suffix[1:].isdigit()),
+        reverse=True,
+    )
+    return [_aside(path, number) for number in numbers]
+
+
 def _lines(path: Path, end: int, *, whole: bool) -> Iterator[str]:
+    for older in _older(path) if whole else ():
+        yield from older.read_bytes().decode(errors="replace").splitlines()
     if not path.exists():
         return
     with path.open("rb") as file:

@@ -142,7 +142,9 @@ class ServiceProcess:
     def last_words(self) -> str:
         """What it said on stderr since its start, which is what is no JSON in the log: all of it, or a fault's line."""
         with self.log.open("rb") as log:
-            log.seek(max(self._told, log.seek(0, os.SEEK_END) - LAST_WORDS))
+            end = log.seek(0, os.SEEK_END)
+            told = self._told if self._told <= end else 0  # begun anew since
+            log.seek(max(told, end - LAST_WORDS))
             lines = log.read().decode(errors="replace").splitlines()
         plain = [line.strip() for line in lines if line.strip() and not line.startswith("{")]
         return plain[-1] if "Traceback (most recent call last):" in plain else "; ".join(plain)
