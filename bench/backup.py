@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Backs up an archive of N companies by M months beside `pg_dump | gzip` of the same database, in one run, by turns.
 
-    bench/backup.py --companies 1500 --months 5
+    bench/backup.py --companies 1700 --months 5
 
 Prints medians in seconds, sizes in MB and ratios: ours reckons counts and digests, hashes what it writes, seals it with
 age and syncs it. Then all four databases: a set made, and drilled with Archive's own verify.
@@ -105,7 +105,7 @@ def whole(home: Path) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--companies", type=int, default=1500)
+    parser.add_argument("--companies", type=int, default=1700)
     parser.add_argument("--months", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--port-offset", type=int, default=15_000)

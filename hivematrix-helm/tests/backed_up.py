@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class BackedUp:
     databases: dict[str, str]
     identity: str
     postgres: object
+    name: str = ""
+    """Of a set in it, where a test needs one."""
 
     @property
     def settings(self) -> HelmSettings:
@@ -73,12 +75,14 @@ class BackedUp:
     def execute(self, service: str, statement: str) -> None:
         execute(self.url(service), statement)
 
-    def command(self, *arguments: str, **options):
-        """`hivematrix-helm` in a process of its own."""
+    def command(self, *arguments: str, killed_after: float | None = None, **options):
+        """`hivematrix-helm` in a process of its own, which may be killed after some seconds."""
         code = "import sys; from hivematrix_helm.cli import main; main(sys.argv[1:])"
         options = {"env": processes.environment(self.home)} | options
         command = [sys.executable, "-c", code, *arguments, "--home", str(self.home)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+        with suppress(subprocess.TimeoutExpired):  # who takes longer is killed
+            return subprocess.run(command, capture_output=True, text=True, check=False, timeout=killed_after, **options)
+        return None
 
     def leftovers(self) -> list[str]:
         """Whatever lies beside the sets."""

@@ -29,6 +29,7 @@ import backed_up
 
 BACKUPS = int(os.environ.get("PROOF_BACKUPS", "2"))
 FLIPS, TRUNCATIONS = int(os.environ.get("PROOF_FLIPS", "12")), int(os.environ.get("PROOF_TRUNCATIONS", "4"))
+KILLS = int(os.environ.get("PROOF_KILLS", "2"))
 CENT = "UPDATE line_items SET fee = fee + 0.01 WHERE uid = 'fw-7'"
 
 
@@ -46,9 +47,7 @@ def kept(postgres, tmp_path_factory):
 def copied(kept, tmp_path):
     """That home and set once more, to be spoilt; the databases are the same."""
     shutil.copytree(kept.home, tmp_path / "home")
-    home = replace(kept, home=tmp_path / "home")
-    home.name = kept.name
-    return home
+    return replace(kept, home=tmp_path / "home")
 
 
 def test_a_set_is_whole_private_and_verified(kept):
@@ -273,14 +272,27 @@ def test_a_second_run_at_the_same_time_exits_75(nothing_lost):
     assert (done.returncode, "another backup" in done.stderr) == (75, True), done.stderr
 
 
+STAGES = ("dumping", "dumped.ledger", "dumped.codex", "dumped.archive", "dumped.helm", "written", "noted")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["dumped.ledger", "dumped.archive", "written"])
-def test_a_killed_run_leaves_no_set_and_the_next_one_clears_what_it_left(copied, place):
-    done = copied.command("backup", "run", env=os.environ | {"HIVEMATRIX_FAILPOINT": f"backup.{place}=kill"})
-    assert (done.returncode, copied.place.names()) == (-signal.SIGKILL, [copied.name])
-    assert [name.startswith(".partial-") for name in copied.leftovers()] == [True]
-    copied.run()
+def test_a_run_killed_at_any_stage_leaves_no_set_and_the_next_one_clears_what_it_left_and_says_so(copied, tmp_path):
+    """Each run finds what the one before it left. No password stays behind in the folder for temporary files."""
+    (tmp_path / "temporary").mkdir()
+    environ = os.environ | {"TMPDIR": str(tmp_path / "temporary")}
+    left = []
+    for stage in STAGES:
+        done = copied.command("backup", "run", env=environ | {"HIVEMATRIX_FAILPOINT": f"backup.{stage}=kill"})
+        assert (done.returncode, copied.place.names()) == (-signal.SIGKILL, [copied.name]), stage
+        assert all(f"{name}: left by a run that was killed; removed" in done.stderr for name in left)
+        left = copied.leftovers()
+        assert [name.startswith(".partial-") for name in left] == [True]
+    done = copied.command("backup", "run", env=environ)
+    assert (done.returncode, left[0] in done.stderr) == (0, True), done.stderr
     assert (len(copied.place.names()), copied.leftovers()) == (2, [])
+    # What was noted of a set that never got its name is forgotten: nobody misses it.
+    assert [record.name for record in copied.place.records()] == copied.place.names()
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_a_run_killed_after_its_set_was_named_leaves_a_good_set(copied):
@@ -288,6 +300,22 @@ def test_a_run_killed_after_its_set_was_named_leaves_a_good_set(copied):
     name = copied.place.names()[1]
     assert (done.returncode, copied.place.record(name).state) == (-signal.SIGKILL, State.UNVERIFIED)
     assert proving.verify(copied.place, name, copied.opener).state is State.VERIFIED
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_leaves_whole_sets_only(copied):
+    """A moment is drawn from the time that a run which nobody kills takes."""
+    chance = random.Random(7)
+    began = time.monotonic()
+    assert copied.command("backup", "run").returncode == 0
+    whole = time.monotonic() - began
+    for _ in range(KILLS):
+        copied.command("backup", "run", killed_after=chance.uniform(0, whole))
+        for name in copied.place.names():
+            assert proving.verify(copied.place, name, copied.opener).state is State.VERIFIED, name
+    copied.run()
+    assert copied.leftovers() == []
+    assert [record.name for record in copied.place.records()] == copied.place.names()
 
 
 def write_until(stop, home, service, written):

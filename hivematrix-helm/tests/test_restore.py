@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -39,7 +40,7 @@ def restore(home):
 
     def put_back(service, into=home):
         admin = home.postgres.cluster.admin_url
-        return restoring.restore(into.settings, service, home.name, home.opener, admin)
+        return restoring.restore(into.settings, service, home.name, home.opener, admin_url=admin, tell=print)
 
     return put_back
 
@@ -110,6 +111,42 @@ def test_another_name_typed_does_nothing(home):
     assert (done.returncode, "nothing was done" in done.stderr) == (2, True), done.stderr
     done = home.command("backup", "restore", "ledger", "hivematrix_19990101_000000", "--database", "x", input="")
     assert done.returncode == 2
+
+
+RENAMES = ("proved", "renaming", "between", "renamed", "committed")
+
+
+@pytest.mark.slow
+def test_a_restore_killed_at_any_of_its_renames_leaves_the_old_database_or_the_new_one(home, tmp_path):
+    """Each of these runs finds what the one before it left, and says so."""
+    database, cents = home.databases["ledger"], "UPDATE line_items SET fee = 99 WHERE uid = 'fw-7'"
+    home.execute("ledger", cents)
+    before, made = names(home, f"{database}%"), []
+    for place in RENAMES:
+        done = killed_restore(home, tmp_path, place)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert [f"{name}: left by a restore that was killed; removed" in done.stderr for name in made] == [True] * len(
+            made
+        )
+        made = [name for name in names(home, f"{database}%") if "_restored_" in name]
+        assert str(fees(home, database)) == ("7.2500" if place == "committed" else "99.0000"), place
+        assert len(made) == (place != "committed")
+    done = killed_restore(home, tmp_path, "nowhere")
+    assert done.returncode == 0, done.stderr
+    kept = set(names(home, f"{database}%")) - set(before)
+    assert [str(fees(home, name)) for name in sorted(kept)] == ["99.0000", "7.2500"]
+    assert all("_before_" in name for name in kept)
+
+
+def killed_restore(home, folder, place):
+    """Ledger's, killed at that place."""
+    key = folder / "key"
+    key.write_text(home.identity)
+    key.chmod(0o600)
+    admin = ("--admin-url", home.postgres.cluster.admin_url, "--identity", str(key))
+    arguments = ("backup", "restore", "ledger", home.name, "--database", home.databases["ledger"], *admin)
+    environ = processes.environment(home.home) | {"HIVEMATRIX_FAILPOINT": f"restore.{place}=kill"}
+    return home.command(*arguments, env=environ)
 
 
 def test_an_archive_restored_behind_its_checkpoints_is_told_so_and_does_not_verify(mine, restore):

@@ -1,16 +1,27 @@
 """Sets that are removed from a real folder: what was planned, by the manifests, and nothing else."""
 
 import os
+import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hivematrix_helm.config import HelmSettings
+from hivematrix_helm.config import HelmSettings, OffSite
 from hivematrix_helm.domain.backup import MANIFEST, MANIFEST_SUM
+from hivematrix_helm.domain.offsite import MEMBER, Copy
+from hivematrix_helm.domain.retention import FLOOR
 from hivematrix_helm.services import retention
 from hivematrix_helm.system import sets as set_files
 from hivematrix_helm.system.sets import Sets
+from hypothesis import settings as searched
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+HISTORIES = int(os.environ.get("PROOF_FOLDERS", "10"))
 NIGHT = datetime(2026, 1, 1, 3, tzinfo=UTC)
 DAY = timedelta(days=1)
 
@@ -107,6 +118,78 @@ def test_a_removal_that_was_killed_leaves_no_part_under_the_sets_name(settings, 
     monkeypatch.undo()
     place.clear_partials()
     assert sorted(path.name for path in place.folder.iterdir()) == place.names()
+
+
+class Folders(RuleBasedStateMachine):
+    """Sets made, harmed, lost and sent in a real folder, and pruned in between."""
+
+    def __init__(self, make_set, set_clock):
+        super().__init__()
+        self.make_set, self.set_clock = make_set, set_clock
+        self.folder, self.now, self.good = TemporaryDirectory(), NIGHT, set()
+        way = OffSite(copy="cp {set} {name}", read_back="cat {name} {file}")
+        self.settings = HelmSettings(home=Path(self.folder.name), offsite=way)
+        self.place = Sets.of(self.settings)
+
+    def teardown(self):
+        self.folder.cleanup()
+
+    @rule(
+        count=st.integers(1, 20),
+        apart=st.sampled_from((DAY, DAY, timedelta(hours=1))),
+        verified=st.sampled_from((True, True, True, False)),
+    )
+    def sets_are_made(self, count, apart, verified):
+        for _ in range(count):
+            self.now += apart
+            name, at = self.place.free_name(self.now)
+            self.make_set(self.settings, at, verified=verified)
+            self.good |= {name} if verified else set()
+
+    @rule(days=st.sampled_from((-366, -31, -1, 1, 29, 366)))
+    def the_clock_leaps(self, days):
+        self.now += days * DAY
+
+    @rule(which=st.integers(0, 10**6), how=st.sampled_from(("gone", "broken", "found bad")))
+    def a_set_is_harmed(self, which, how):
+        names = self.place.names()
+        if not names:
+            return
+        name = names[which % len(names)]
+        self.good.discard(name)
+        if how == "gone":
+            shutil.rmtree(self.place.path(name))
+        elif how == "broken":
+            (self.place.path(name) / MANIFEST).write_text("{}")
+        elif record := self.place.record(name):
+            self.place.keep(record.found_bad("archive.dump: missing"))
+
+    @rule()
+    def all_that_waits_is_sent(self):
+        for record in self.place.records():
+            self.place.keep(replace(record, more={MEMBER: Copy(self.now).as_json()}))
+
+    @rule()
+    def prune(self):
+        self.set_clock(self.now.isoformat())
+        names, records = left(self.settings)
+        planned = retention.planned(self.settings)
+        assert left(self.settings) == (names, records)  # to plan does nothing
+        assert retention.prune(self.settings) == planned
+        gone = set(planned.remove)
+        assert left(self.settings) == ([one for one in names if one not in gone], [r for r in records if r not in gone])
+        assert list(self.place.folder.glob(f"{set_files.PARTIAL}*")) == []
+        assert len(self.good - gone) >= min(FLOOR, len(self.good))
+        self.good -= gone
+
+
+@pytest.mark.slow
+def test_whatever_happened_to_sets_what_is_removed_is_what_was_planned_and_three_good_ones_stay(
+    make_set, set_clock, monkeypatch
+):
+    monkeypatch.setattr(os, "fsync", lambda _handle: None)  # no power cut here
+    often = searched(max_examples=HISTORIES, stateful_step_count=10, deadline=None, database=None)
+    run_state_machine_as_test(partial(Folders, make_set, set_clock), settings=often)
 
 
 class TestCommand:

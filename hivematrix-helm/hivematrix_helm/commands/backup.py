@@ -136,8 +136,10 @@ def restore(service: str, name: str, *, identity: Path | None, home: str | None,
     if typed != database:
         cli.fail(f"{typed!r} is not {database}: nothing was done", cli.USAGE)
     with faults_told():
-        done = restoring.restore(settings, service, name, _opener(settings, identity), told["admin_url"])
-    cli.say(f"{database} is {name} again, in {done.seconds} s; what was there is called {done.before}")
+        key = _opener(settings, identity)
+        done = restoring.restore(settings, service, name, key, admin_url=told["admin_url"], tell=cli.say)
+    there = f"what was there is called {done.before}" if done.before else "nothing of that name was there"
+    cli.say(f"{database} is {name} again, in {done.seconds} s; {there}")
     if done.lost:
         cli.say(done.lost)
     return cli.DONE

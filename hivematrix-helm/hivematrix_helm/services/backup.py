@@ -45,7 +45,8 @@ def run(settings: HelmSettings, tell: Tell) -> tuple[Manifest, Record]:
     home, place, sealed_for = settings.home, Sets.of(settings), streams.recipients(settings.backup.keys)
     place.prepare()
     with sets.locked(home), roles.serving(home):
-        place.clear_partials()
+        for left in place.clear_partials():
+            tell(f"{left}: left by a run that was killed; removed")
         _refuse_full_disk(home, place)
         name, made_at = place.free_name(clock.now())
         with place.partial() as partial:

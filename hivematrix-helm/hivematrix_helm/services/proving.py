@@ -28,7 +28,7 @@ from hivematrix_helm.system.dumps import DumpError
 from hivematrix_helm.system.sets import Sets
 from hivematrix_helm.system.streams import StreamError, WrongKeyError
 
-SCRATCH = "drill-"
+SCRATCH, HOME = "drill-", "home-"
 VERIFY_SECONDS = 6 * 3600
 ROOM = 1.5  # times a dump, which rows and indexes take at most
 # A scratch server's rows need to survive nothing.
@@ -161,7 +161,7 @@ def content_faults(url: str, dump: Dump) -> list[str]:
 def archive_faults(url: str, held: AtHand, folder: Path) -> list[str]:
     """What Archive's own verify finds in a restored database, by the keys and checkpoints that the set holds."""
     tree = held.manifest.dump_of("archive").tree
-    with TemporaryDirectory(prefix="home-", dir=folder) as made:
+    with TemporaryDirectory(prefix=HOME, dir=folder) as made:
         home = Path(made)
         kept_files.lay_out(kept_files.unpack(held.file(held.manifest.log_file), held.opener.key), home)
         set_section(home / "instance" / "archive.conf", "pages", {"enabled": "no"})

@@ -1,5 +1,7 @@
 """A set put in the place of what was lost: into a new database, proved, and then under its name, by one rename."""
 
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from hivematrix_common.domain.checkpoint import Checkpoint, parse_kept
 from hivematrix_common.domain.note import Note
 from hivematrix_common.durable import write_file
 from hivematrix_common.errors import first_line
+from hivematrix_common.failpoints import failpoint
 from hivematrix_common.provision import administrator
 from psycopg2 import sql
 
@@ -37,6 +40,7 @@ until its owner gives up what is lost: hivematrix-archive adopt --reason "..."; 
 FORKED = """Whatever was sealed after {at} is lost. If anything was, do not seal under the old name: put a checkpoint
 of it that somebody kept at the end of {file}, and run: hivematrix-archive adopt --reason "..." """
 DRAFT = "helm.recovering"
+MAKING = "restored"
 _CONNECTIONS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = %s AND coalesce(backend_type, 'client backend') = 'client backend'"""
@@ -52,7 +56,7 @@ class Done:
     lost: str = ""
 
 
-def restore(settings: HelmSettings, service: str, name: str, key: Opener, admin_url: str | None) -> Done:
+def restore(settings: HelmSettings, service: str, name: str, key: Opener, *, admin_url: str | None, tell: Tell) -> Done:
     """Put one database back. DumpError, and nothing changed, when the service runs or what comes out is not the set."""
     home, place, began = settings.home, Sets.of(settings), time.monotonic()
     path = place.path(name)
@@ -61,11 +65,13 @@ def restore(settings: HelmSettings, service: str, name: str, key: Opener, admin_
     target = str(roles.owner(home, service).database)
     with sets.locked(home), roles.administering(home, admin_url) as admin:
         _refuse_running(home, admin, service, target)
+        _clear_leftovers(home, admin, [target], tell)
         server = Server(admin, meshfile.run_folder(home), lambda each: roles.passwords(home, each))
-        fresh = target + _suffix("restored")
+        fresh = target + _suffix(MAKING)
         with _dropped_on_fault(admin, [fresh]):
             _refuse(_faults(server, dump, fresh, held))
-            before = _swap(admin, {target: fresh})[target]
+            failpoint("restore.proved")
+            before = _swap(admin, {target: fresh}).get(target, "")
     lost = _behind(home, held) if service == "archive" else ""
     return Done(name, round(time.monotonic() - began, 1), before, lost)
 
@@ -81,14 +87,18 @@ def recover(home: Path, folder: Path, key: Opener, admin_url: str | None, tell: 
         raise DumpError(f"{manifest.name} holds no confs and keys: it was made without a recipient to seal them for")
     _tell_prediction(manifest, tell)
     _lay_out(home, held)
+    failpoint("recover.laid_out")
     with sets.locked(home), roles.administering(home, admin_url, DRAFT) as admin:
-        suffix = _suffix("restored")
+        suffix = _suffix(MAKING)
         names = {dump.database: dump.database + suffix for dump in manifest.dumps}
+        _clear_leftovers(home, admin, names, tell)
         server = Server(admin, meshfile.run_folder(home), lambda each: roles.passwords(home, each, DRAFT))
         with _dropped_on_fault(admin, names.values()):
             _refuse(proving.prove_all(server, held, suffix))
+            failpoint("restore.proved")
             _swap(admin, names)
     lost = _witnessed(home, held)
+    failpoint("recover.witnessed")
     conf_path(home, DRAFT).rename(conf_path(home, "helm"))
     return Done(manifest.name, round(time.monotonic() - began, 1), lost=lost)
 
@@ -132,18 +142,35 @@ def _dropped_on_fault(admin_url: str, databases: Iterable[str]) -> Iterator[None
         raise
 
 
+def _clear_leftovers(home: Path, admin_url: str, databases: Iterable[str], tell: Tell) -> None:
+    """Remove what a killed restore left: databases of names that nothing but a restore at work has, and its folder."""
+    making = re.compile(rf"({'|'.join(map(re.escape, databases))})_{MAKING}_\d{{8}}_\d{{6}}")
+    with administrator(admin_url) as admin, admin.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database ORDER BY 1")
+        for name in [name for (name,) in cursor.fetchall() if making.fullmatch(name)]:
+            cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            tell(f"{name}: left by a restore that was killed; removed")
+    for folder in meshfile.run_folder(home).glob(f"{proving.HOME}*"):
+        shutil.rmtree(folder)
+
+
 def _swap(admin_url: str, names: dict[str, str]) -> dict[str, str]:
     """Give the new databases their names, all at once or none; what had a name before is called as this says."""
-    before = {target: target + _suffix("before") for target in names}
+    before: dict[str, str] = {}
     with administrator(admin_url) as admin, admin.cursor() as cursor:
         try:
             cursor.execute("BEGIN")
             for target, fresh in names.items():
+                failpoint("restore.renaming")
                 cursor.execute("SELECT FROM pg_database WHERE datname = %s", [target])
                 if cursor.rowcount:
+                    before[target] = target + _suffix("before")
                     cursor.execute(_RENAME.format(sql.Identifier(target), sql.Identifier(before[target])))
+                failpoint("restore.between")
                 cursor.execute(_RENAME.format(sql.Identifier(fresh), sql.Identifier(target)))
+            failpoint("restore.renamed")
             cursor.execute("COMMIT")
+            failpoint("restore.committed")
         except psycopg2.Error as error:
             raise DumpError(f"the names were not swapped, and nothing changed: {first_line(error)}") from None
     return before

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hivematrix_common import clock
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.durable import sync_folder
+from hivematrix_common.failpoints import failpoint
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain import offsite, retention
@@ -47,7 +48,9 @@ def remove(sets: Sets, name: str) -> None:
     if (sets.folder / name).exists():
         (sets.folder / name).rename(going)
         sync_folder(sets.folder)
+    failpoint("prune.renamed")
     sets.forget(name)
+    failpoint("prune.forgotten")
     shutil.rmtree(going, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from hivematrix_common.durable import write_file
+from hivematrix_common.failpoints import failpoint
 from hivematrix_common.postgres import dies_with_parent, program
 from sqlalchemy.engine import make_url
 
@@ -69,14 +69,15 @@ def refuse_older_tool(server: int, database: str) -> None:
 def dump(url: str, server: int, snapshot: str, path: Path, sealed_for: Sequence[Any]) -> Written:
     """One database as of an exported snapshot, into a new file at `path`; `server` is its version."""
     options = ["--format=custom", "--compress=0", f"--snapshot={snapshot}", "--no-password"]
-    with _connected(url) as (place, environ), _started(tool("pg_dump", server), [*options, place], environ) as started:
+    with _connected(url) as to, _started(tool("pg_dump", server), [*options, to.place], to) as started:
         assert started.process.stdout  # a pipe, as asked
+        failpoint("backup.dumping")
         try:
             stored, plain = streams.pack(started.process.stdout, path, sealed_for)
         except StreamError:
             started.process.kill()  # it would wait for ever for somebody to read on
             raise
-        started.finish(place)
+        started.finish(to.place)
     return Written(stored, plain)
 
 
@@ -84,16 +85,31 @@ def restore(path: Path, url: str, server: int, key: Any | None) -> Stored:
     """Put a dump into an empty database of a server of that version, whole or not at all; what its file was."""
     options = ["--exit-on-error", "--single-transaction", "--no-password"]
     with (
-        _connected(url) as (place, environ),
-        _started(tool("pg_restore", server), [*options, f"--dbname={place}"], environ) as started,
+        _connected(url) as to,
+        _started(tool("pg_restore", server), [*options, f"--dbname={to.place}"], to) as started,
     ):
         return _feed(started, path, key)
 
 
 def check_contents(path: Path, server: int, key: Any | None) -> Stored:
     """Read a dump's table of contents, and the whole file with it; DumpError when pg_restore cannot."""
-    with _started(tool("pg_restore", server), ["--list"], dict(os.environ)) as started:
+    with _started(tool("pg_restore", server), ["--list"]) as started:
         return _feed(started, path, key, whole=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    """A connection without its password, and the file that holds it: in memory, so that nobody who is killed leaves it.
+
+    `passwords` is the file's descriptor, which a program inherits under the same number.
+    """
+
+    place: str
+    passwords: int
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"PGPASSFILE": f"/proc/self/fd/{self.passwords}", "PGOPTIONS": "-c statement_timeout=0"}
 
 
 class _Tool:
@@ -153,7 +169,7 @@ def _raise_its_own(tool: _Tool, path: Path) -> None:
 
 
 @contextmanager
-def _started(path: str, arguments: list[str], environ: dict[str, str]) -> Iterator[_Tool]:
+def _started(path: str, arguments: list[str], to: _Connection | None = None) -> Iterator[_Tool]:
     feeds = Path(path).name == "pg_restore"
     with tempfile.TemporaryFile() as words:
         process = subprocess.Popen(
@@ -161,7 +177,8 @@ def _started(path: str, arguments: list[str], environ: dict[str, str]) -> Iterat
             stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if feeds else subprocess.PIPE,
             stderr=words,
-            env=environ,
+            env=os.environ | (to.environ if to else {}),
+            pass_fds=(to.passwords,) if to else (),
             bufsize=CHUNK if feeds else -1,
         )
         try:
@@ -174,11 +191,11 @@ def _started(path: str, arguments: list[str], environ: dict[str, str]) -> Iterat
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The connection without its password, and the environment that names the file with it."""
+def _connected(url: str) -> Iterator[_Connection]:
     parsed = make_url(url).set(drivername="postgresql")
-    with tempfile.TemporaryDirectory(prefix="hivematrix-") as folder:
-        write_file(Path(folder) / "pgpass", pgpass([parsed]))
+    with os.fdopen(os.memfd_create("pgpass"), "wb", buffering=0) as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(pgpass([parsed]).encode())
         # A place without a password. `_replace` would put "***" there; None leaves it out.
         place = parsed._replace(password=None).render_as_string(hide_password=False)
-        yield place, os.environ | {"PGPASSFILE": str(Path(folder) / "pgpass"), "PGOPTIONS": "-c statement_timeout=0"}
+        yield _Connection(place, file.fileno())

@@ -16,6 +16,7 @@ from pathlib import Path
 from hivematrix_common.config import ConfigError
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.durable import file_lock, sync_folder, write_file
+from hivematrix_common.failpoints import failpoint
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain import backup
@@ -89,10 +90,13 @@ class Sets:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
-    def clear_partials(self) -> None:
-        """Remove what killed runs left. Only the holder of the lock may."""
-        for path in self.folder.glob(f"{PARTIAL}*"):
+    def clear_partials(self) -> list[str]:
+        """Remove what killed runs left, and say what that was. Only the holder of the lock may."""
+        left = sorted(self.folder.glob(f"{PARTIAL}*"))
+        for path in left:
+            self._forget_unnamed(path)
             shutil.rmtree(path)
+        return [path.name for path in left]
 
     def finish(self, partial: Path, manifest: Manifest) -> Record:
         """Let a complete set appear under its name, and note it down; both are on the disk when this returns."""
@@ -102,6 +106,7 @@ class Sets:
         write_file(partial / MANIFEST_SUM, f"{digest}  {MANIFEST}\n")
         record = Record(manifest.name, manifest.made_at, f"sha256:{digest}")
         self.keep(record)
+        failpoint("backup.noted")
         try:
             partial.rename(self.folder / manifest.name)
         except OSError:
@@ -128,6 +133,14 @@ class Sets:
     def forget(self, name: str) -> None:
         """A set that was removed on purpose is missed no more."""
         self._record_file(name).unlink(missing_ok=True)
+
+    def _forget_unnamed(self, partial: Path) -> None:
+        """A set that was noted and never got its name, or had to give it back, is missed by nobody."""
+        with suppress(OSError, ValueError, DomainError):
+            name = Manifest.from_json(json.loads((partial / MANIFEST).read_bytes())).name
+            known = self.record(name)
+            if known and known.manifest == manifest_digest(partial) and not (self.folder / name).exists():
+                self.forget(name)
 
     def _record_file(self, name: str) -> Path:
         return self.records_folder / f"{name}.json"
