@@ -13,6 +13,7 @@ KNOWN = {
     "hivematrix_common/peers.py": "[services]: calls to peers",
     "hivematrix_common/postgres.py": "the embedded server's port",
     "hivematrix_common/starter.py": "NOTIFY_SOCKET, by who starts the service",
+    "hivematrix_helm/system/answers.py": "[services]: how services are",
     "hivematrix_helm/system/control.py": "the supervisor's socket in HIVEMATRIX_HOME",
     "hivematrix_helm/system/probes.py": "[services]: whether services are ready",
     "hivematrix_helm/system/processes.py": "[service]: where a service listens",

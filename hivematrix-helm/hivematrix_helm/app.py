@@ -9,14 +9,30 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.models import db
-from hivematrix_helm.routes import account, administration, api, audit, backups, sessions, sign_in, tokens, users
+from hivematrix_helm.routes import (
+    account,
+    administration,
+    api,
+    audit,
+    backups,
+    events,
+    events_api,
+    service,
+    sessions,
+    sign_in,
+    status,
+    tokens,
+    users,
+)
 from hivematrix_helm.routes.pages import pages
 from hivematrix_helm.services.sessions import LocalSource
+from hivematrix_helm.services.status import Board
 
 # Importing them puts their pages into the table.
-PAGE_MODULES = (sign_in, account, administration, backups)
+PAGE_MODULES = (sign_in, account, administration, backups, status, service, events)
 PAGES = (
     ("Overview", "pages.home"),
+    ("What happened", "pages.events"),
     ("Backups", "pages.backups"),
     ("People", "pages.users"),
     ("Tokens", "pages.tokens"),
@@ -29,7 +45,8 @@ def create_app(settings: HelmSettings | None = None) -> App:
     init_database(app, db, settings, confined=False)  # nothing here is a company's
     init_health(app, ("codex", "ledger", "archive"))
     init_sessions(app, LocalSource(settings))
+    app.extensions["helm_board"] = Board(settings)
     init_pages(app, settings, pages, PAGES)
-    for module in (api, users, tokens, sessions, audit, audit_feed):
+    for module in (api, users, tokens, sessions, audit, events_api, audit_feed):
         app.register_api(module.api)
     return app

@@ -82,6 +82,19 @@ class OffSite:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Health:
+    enabled: bool = key(default=True, text="probe the services and keep how they were")
+    interval_seconds: int = key(15, "how often each service is probed")
+    slow_ms: int = key(1000, "an answer that takes longer is slow")
+    public: bool = key(default=True, text="show the status page to everybody; else to who is signed in")
+    title: str = key("HiveMatrix", "whose status page it is, as its readers know it")
+
+    def __post_init__(self) -> None:
+        if self.interval_seconds < 1:
+            raise ValueError("interval_seconds: expected 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class HelmSettings(Settings):
     NAME = "helm"
     postgres: Postgres = section(Postgres)
@@ -90,3 +103,4 @@ class HelmSettings(Settings):
     timer: Timer = section(Timer)
     backup: Backup = section(Backup)
     offsite: OffSite = section(OffSite)
+    health: Health = section(Health)

@@ -5,7 +5,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
+    Date,
     DateTime,
+    Float,
     Integer,
     LargeBinary,
     SmallInteger,
@@ -14,7 +17,7 @@ from sqlalchemy import (
     Uuid,
     func,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 db = new_db()
 
@@ -194,4 +197,75 @@ backup_watch = Table(
     Column("state", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("since", INSTANT, nullable=False),
+)
+
+# How the services were: probes of a minute, minutes of a day, how each stands now.
+minutes = Table(
+    "minutes",
+    db.metadata,
+    Column("service", Text, primary_key=True),
+    Column("minute", INSTANT, primary_key=True),
+    Column("probes", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("slow", Integer, nullable=False),
+    Column("total_ms", Float, nullable=False),
+    Column("max_ms", Float, nullable=False),
+    Column("state", Text, Computed(""), nullable=False),
+    schema="health",
+)
+
+days = Table(
+    "days",
+    db.metadata,
+    Column("service", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("up", Integer, nullable=False),
+    Column("slow", Integer, nullable=False),
+    Column("down", Integer, nullable=False),
+    Column("mean_ms", Float, nullable=False),
+    Column("max_ms", Float, nullable=False),
+    schema="health",
+)
+
+watched = Table(
+    "watched",
+    db.metadata,
+    Column("service", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("since", INSTANT, nullable=False),
+    Column("streak", Integer, nullable=False),
+    Column("streak_since", INSTANT, nullable=False),
+    Column("looked_at", INSTANT, nullable=False),
+    Column("ms", Float, nullable=False),
+    Column("fault", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+    schema="health",
+)
+
+incidents = Table(
+    "incidents",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("began_at", INSTANT, nullable=False),
+    Column("ended_at", INSTANT),
+    Column("reason", Text, nullable=False),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("told", Text, nullable=False, server_default=""),
+    schema="health",
+)
+
+planned = Table(
+    "planned",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("begins_at", INSTANT, nullable=False),
+    Column("ends_at", INSTANT, nullable=False),
+    Column("services", ARRAY(Text), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("told", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("made_at", INSTANT, nullable=False),
+    Column("withdrawn_at", INSTANT),
+    schema="health",
 )

@@ -14,6 +14,12 @@ from hivematrix_helm.config import HelmSettings, Timer
 from hivematrix_helm.services import background, timer
 
 
+@pytest.fixture(autouse=True)
+def no_rounds(monkeypatch):
+    """Helm's rounds have tests of their own."""
+    monkeypatch.setattr(background.rounds, "add_jobs", lambda *_: None)
+
+
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """machine(systemd=..., unit=...): what the machine has."""

@@ -114,3 +114,26 @@ def fall(amounts: Sequence[Amount], width: int) -> list[Fall]:
 
 def _short(value: Decimal) -> Decimal:
     return value.quantize(_TENTH)
+
+
+def pieces(
+    amounts: Sequence[Amount | None], width: int, height: int, low: Amount | None = None, high: Amount | None = None
+) -> list[list[Point]]:
+    """A line as `points` draws it, broken where an amount is not known: what was not measured is not drawn."""
+    known = [amount for amount in amounts if amount is not None]
+    if not known:
+        return []
+    low, high = min(known) if low is None else low, max(known) if high is None else high
+    placed = points([low if amount is None else amount for amount in amounts], width, height, low, high)
+    found: list[list[Point]] = [[]]
+    for amount, point in zip(amounts, placed, strict=True):
+        if amount is not None:
+            found[-1].append(point)
+        elif found[-1]:
+            found.append([])
+    return [piece for piece in found if piece]
+
+
+def highest(lines: Sequence[Sequence[Amount | None]], low: Amount) -> Amount:
+    """The top of the scale that several lines share."""
+    return max([amount for line in lines for amount in line if amount is not None], default=low)

@@ -45,3 +45,23 @@ TOKENS = Table(
         Choice("ends_soon", "Ends soon", (("yes", "Yes"), ("no", "No"))),
     ),
 )
+INCIDENTS = Table(
+    name="incidents",
+    caption="Incidents of the last 90 days",
+    nouns=("incident", "incidents"),
+    key="key",
+    sort="-began_at",
+    search=("service", "reason", "title"),
+    columns=(
+        Column("service", "Service"),
+        Column("state", "State", sortable=False),
+        Column("began_at", "Began"),
+        Column("seconds", "Lasted", kind="number", priority=2),
+        Column("reason", "Reason", priority=2),
+        Column("title", "Told as", priority=3),
+    ),
+    choices=(
+        Choice("service", "Service", tuple((name, name.capitalize()) for name in SERVICES)),
+        Choice("state", "State", (("going on", "Going on"), ("over", "Over"))),
+    ),
+)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tzlocal import get_localzone
 
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.services import audit, proofs, timer, witness
+from hivematrix_helm.services import audit, proofs, rounds, timer, witness
 
 COLLECT_SECONDS, WITNESS_SECONDS, PROOF_SECONDS = 5, 10, 60
 # By the clock on the wall, as the systemd timers do it.
@@ -48,7 +48,9 @@ def start(app: Flask, settings: HelmSettings) -> BackgroundScheduler:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run
     scheduler = SteadyScheduler(
         timezone=UTC,
-        executors={name: ThreadPoolExecutor(1) for name in ("default", "witness", "timer", "backup")},
+        executors={
+            name: ThreadPoolExecutor(1) for name in ("default", "witness", "timer", "backup", *rounds.EXECUTORS)
+        },
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     now = datetime.now(UTC)
@@ -66,6 +68,7 @@ def start(app: Flask, settings: HelmSettings) -> BackgroundScheduler:
         nightly = _nightly(app, settings, unit, work)
         scheduler.add_job(nightly, "cron", hour=hour, minute=0, timezone=get_localzone(), executor="backup")
     scheduler.add_job(_making_up(app, settings), "date", run_date=now + FIRST_RUN, executor="backup")
+    rounds.add_jobs(scheduler, app, settings)
     scheduler.start()
     return scheduler
 
