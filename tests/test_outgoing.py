@@ -9,6 +9,7 @@ NETWORK = {"requests", "urllib3", "urllib.request", "http.client", "smtplib", "s
 # may lead (no loopback, no private network, the address that was checked is the one that is called) and a test of them.
 KNOWN = {
     "hivematrix_archive/services/jobs.py": "the machine's own name for its log",
+    "hivematrix_codex/providers/http.py": "[freshservice], [superops], [datto]: their url, and no other host they name",
     "hivematrix_common/health.py": "[services]: whether peers answer",
     "hivematrix_common/peers.py": "[services]: calls to peers",
     "hivematrix_common/postgres.py": "the embedded server's port",
@@ -19,6 +20,7 @@ KNOWN = {
     "hivematrix_helm/system/processes.py": "[service]: where a service listens",
     "hivematrix_ledger/clients/mail.py": "[smtp]: the mail server",
 }
+CALLS = {"requests.get", "requests.request", "self._session.request"}
 
 
 def imported(path: Path) -> set[str]:
@@ -45,7 +47,7 @@ def test_every_call_says_that_it_follows_no_redirect() -> None:
     for name in KNOWN:
         path = next(ROOT.glob(f"hivematrix-*/{name}"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"requests.get", "requests.request"}:
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in CALLS:
                 says = {word.arg: ast.unparse(word.value) for word in node.keywords}
                 bare += [] if says.get("allow_redirects") == "False" else [f"{name}:{node.lineno}"]
     assert bare == []

@@ -1,4 +1,4 @@
-"""hivematrix-codex: serve, init-db, import."""
+"""hivematrix-codex: serve, init-db, import, sync, link."""
 
 from collections.abc import Sequence
 from typing import NoReturn
@@ -9,6 +9,7 @@ from hivematrix_common.imports import Imported, import_command
 
 from hivematrix_codex import services
 from hivematrix_codex.app import create_app
+from hivematrix_codex.commands import sync
 from hivematrix_codex.config import CodexSettings
 
 group = cli.service_group(CodexSettings, create_app, "Codex: the facts a bill is made of.")
@@ -26,6 +27,9 @@ group.add_command(
         "Import Codex's files (CSV or JSON lines) out of DIR in one transaction; twice is once.",
     )
 )
+
+group.add_command(sync.sync)
+group.add_command(sync.link)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

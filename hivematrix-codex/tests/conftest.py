@@ -1,3 +1,4 @@
+import sys
 from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -6,7 +7,12 @@ import pytest
 from hivematrix_codex import services
 from hivematrix_codex.app import create_app
 from hivematrix_codex.config import CodexSettings
+from hivematrix_codex.providers import http
+from hivematrix_codex.services import syncing
 from hivematrix_common.importing import folder
+
+sys.path.insert(0, str(Path(__file__).parent))
+from vendors import FreshserviceServer, World
 
 UTC = ZoneInfo("UTC")
 # Two companies: 620547 as in billing-rules' worked vectors, 183729 with a plan by the month.
@@ -91,3 +97,42 @@ def upload(codex):
         return codex.post(f"/api/import{query}", person, data=parts, content_type="multipart/form-data")
 
     return post
+
+
+@pytest.fixture
+def world() -> World:
+    """An MSP with nothing in it yet."""
+    return World()
+
+
+@pytest.fixture
+def waits(monkeypatch) -> list[float]:
+    """How long providers were waited for; nobody waits."""
+    told: list[float] = []
+    monkeypatch.setattr(http, "wait", told.append)
+    return told
+
+
+@pytest.fixture
+def freshservice(world, waits):
+    """Freshservice, telling of the world."""
+    vendor = FreshserviceServer(world)
+    vendor.start()
+    yield vendor
+    vendor.stop()
+
+
+@pytest.fixture
+def synced(service, set_clock, freshservice):
+    """`synced(world)`: Codex asks Freshservice; `sync()` does it, at the world's time."""
+    conf = {"url": freshservice.url, "api_key": freshservice.KEY, "webhook_secret": "known-to-both"}
+    set_clock("2025-11-02T10:00:00Z")
+    made = service(CodexSettings, create_app, sections={"freshservice": conf})
+
+    def sync(mode="incremental", **options):
+        set_clock(freshservice.world.now.isoformat())
+        [outcome] = syncing.sync(made.settings, ["freshservice"], mode, asked_by="test", **options)
+        return outcome
+
+    made.sync = sync
+    return made
