@@ -10,8 +10,16 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_codex.config import CodexSettings
 from hivematrix_codex.models import db
-from hivematrix_codex.routes.api import api
+from hivematrix_codex.routes import api, company_pages, edit_pages, facts, import_pages, lists, plan_pages, plans
 from hivematrix_codex.routes.pages import pages
+
+# Importing them puts their pages into the table.
+PAGE_MODULES = (company_pages, edit_pages, import_pages, plan_pages)
+PAGES = (
+    *(("Overview", "pages.home"), ("Companies", "pages.companies"), ("Contacts", "pages.contacts")),
+    *(("Assets", "pages.assets"), ("Tickets", "pages.tickets"), ("What waits", "pages.waiting")),
+    *(("Plans", "pages.plans"), ("Search", "pages.find"), ("Import", "pages.import_page")),
+)
 
 
 def create_app(settings: CodexSettings | None = None) -> App:
@@ -20,7 +28,8 @@ def create_app(settings: CodexSettings | None = None) -> App:
     init_sessions(app, PeerSource(settings))
     init_database(app, db, settings)
     init_health(app)
-    app.register_api(api)
+    for routes in (api, facts, lists, plans):
+        app.register_api(routes.api)
     app.register_api(audit_feed.api)
-    init_pages(app, settings, pages)
+    init_pages(app, settings, pages, PAGES)
     return app

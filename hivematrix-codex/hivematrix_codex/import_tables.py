@@ -1,5 +1,8 @@
-"""The import files Codex reads: plans, companies, contacts, assets, tickets, time entries."""
+"""The import files Codex reads (plans, companies, contacts, assets, tickets, time entries), and what else a person may
+say of a fact by hand.
+"""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -52,8 +55,54 @@ def tables(zone: ZoneInfo) -> tuple[Table, ...]:
     )
 
 
+def edited(zone: ZoneInfo) -> dict[str, Table]:
+    """What a person may say of each kind of fact: the file's columns, and those that no file has."""
+    more = _more(cells.day(zone), cells.instant(zone))
+    found = {table.stem: table for table in tables(zone)}
+    name = (Column("uid", cells.text(128)), _ACCOUNT, _NAME)
+    found["locations"] = Table("locations", (*name, *_texts("address", "phone_number")), key=("uid",))
+    return {stem: replace(table, columns=(*table.columns, *more.get(stem, ()))) for stem, table in found.items()}
+
+
+def _more(day: cells.Parser, instant: cells.Parser) -> dict[str, tuple[Column, ...]]:
+    return {
+        "companies": (
+            *_texts("description", "address", "phone_number", "domains", "support_level"),
+            Column("compliance_level", cells.one_of("standard", "cjis", "hipaa"), default="standard"),
+            *(*_texts("profit_or_non_profit"), Column("company_start", day)),
+            *_texts("phone_system", "email_system", "head_name", "prime_user_name", "portal_url"),
+        ),
+        "contacts": (
+            *_texts("person_uid", "title", "mobile_phone_number", "work_phone_number", "secondary_emails"),
+            *_texts("employment_type", "location_name"),
+            Column("vip", cells.boolean, default=False),
+        ),
+        "assets": (
+            Column("billing_type_pinned", cells.boolean, default=False),
+            *_texts("hardware_type", "device_type", "domain", "antivirus_product", "description"),
+            *_texts("last_logged_in_user", "ext_ip_address", "int_ip_address"),
+        ),
+        "tickets": (
+            Column("priority", cells.one_of("low", "medium", "high", "urgent")),
+            *_texts("ticket_type", "requester_name", "requester_email", "agent_uid", "group_name"),
+            _long("description"),
+            *(Column(name, instant) for name in ("last_updated_at", "first_responded_at", "agent_responded_at")),
+            *(Column(name, instant) for name in ("fr_due_by", "due_by")),
+        ),
+        "time_entries": (_long("notes"),),
+    }
+
+
 def _text(name: str) -> Column:
     return Column(name, cells.text())
+
+
+def _texts(*names: str) -> tuple[Column, ...]:
+    return tuple(_text(name) for name in names)
+
+
+def _long(name: str) -> Column:
+    return Column(name, cells.text(10_000))
 
 
 def _plans(day: cells.Parser) -> Table:

@@ -43,8 +43,9 @@ def test_an_import_stores_every_row_and_twice_changes_nothing(codex, run_import,
 def test_a_row_is_upserted_by_its_key_and_an_empty_cell_unsets(filled, run_import, facts):
     path = facts({"contacts.csv": "uid,account_number,name\nc2,183729,Ben Oude\n"})
     assert run_import(path).counts["contacts"] == (1, 1)
-    found = filled.db.session.execute(select(contacts).where(contacts.c.uid == "c2")).one()
-    assert found == ("c2", "183729", "Ben Oude", None, True, None, None)
+    said = ("account_number", "name", "email", "active", "active_from", "active_to")
+    found = filled.db.session.execute(select(*(contacts.c[name] for name in said)).where(contacts.c.uid == "c2")).one()
+    assert found == ("183729", "Ben Oude", None, True, None, None)
     assert rows(filled)[2] == 3
 
 

@@ -2,8 +2,9 @@ import psycopg2
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from hivematrix_codex import store
 from hivematrix_codex.models import db
+from hivematrix_codex.store import billing, lists
+from hivematrix_codex.store.lists import Wanted
 from hivematrix_common.domain.period import Period
 from sqlalchemy import text
 
@@ -68,9 +69,9 @@ def test_billing_inputs_walk_indexes_however_large_the_tables_are(filled):
     session.execute(text("SET LOCAL enable_seqscan = off"))
     since, last = Period(2024, 11).first, Period(2025, 10).last
     values = {"cursor": "", "limit": 500, "every": True, "accounts": [], "since": since, "last": last}
-    store._INPUTS_OF_ONE.on(session.connection(), "620547", since, last)
+    billing.INPUTS_OF_ONE.on(session.connection(), "620547", since, last)
     one = plan_of(session, f"EXECUTE billing_inputs_of_one ('620547', '{since}', '{last}')", {})
-    for plan in (plan_of(session, store._INPUTS_OF_PAGE.text, values), one):
+    for plan in (plan_of(session, billing.INPUTS_OF_PAGE.text, values), one):
         for index in ("companies_pkey", "contacts_account", "assets_account", "time_entries_"):
             assert index in plan
         assert "Seq Scan" not in plan.replace("Seq Scan on plan_versions", "")
@@ -87,6 +88,7 @@ def test_a_search_counts_exactly_up_to_ten_thousand(filled, total, shown, exact)
     insert = "INSERT INTO companies (account_number, name, contract_term, status)"
     insert += f" SELECT n::text, 'Many', 'Month to Month', 'active' FROM generate_series(1, {total}) n"
     filled.db.session.execute(text(insert))
-    page = store.list_companies(filled.db.session, "", 1, "many")
+    connection = filled.db.session.connection()
+    page = lists.page(connection, Wanted("companies", {"search": "many"}, limit=1))
     assert (page.total, page.total_exact) == (shown, exact)
-    assert store.list_companies(filled.db.session, "", 1, "").total == total + 2
+    assert lists.page(connection, Wanted("companies", {}, limit=1)).total == total + 2

@@ -7,11 +7,12 @@ from flask import Response, current_app
 from hivematrix_common import clock
 from hivematrix_common.importing import Source
 from hivematrix_common.imports import LIMIT, ImportAnswer, Imported, ImportForm, ImportQuery, import_uploaded
-from hivematrix_common.schemas import AccountPath, PageQuery
+from hivematrix_common.schemas import AccountPath
 from hivematrix_common.web import Api, json_answer, ndjson_answer, ndjson_described
 
 from hivematrix_codex import services
 from hivematrix_codex.domain.pages import Page
+from hivematrix_codex.domain.run import Run
 from hivematrix_codex.schemas import (
     AssetPage,
     BillingInputsQuery,
@@ -20,6 +21,8 @@ from hivematrix_codex.schemas import (
     Company,
     CompanyPage,
     ContactPage,
+    FieldsQuery,
+    ListQuery,
     LocationPage,
     PlanAnswer,
     PlanList,
@@ -29,25 +32,21 @@ from hivematrix_codex.schemas import (
     TicketPage,
     TicketQuery,
 )
+from hivematrix_codex.services import search
 
-_OLDER_NAMES = {
-    "contract_term_length": "contract_term",
-    "contract_start_date": "contract_start",
-    "contract_end_date": "contract_end",
-}
 api = Api("codex", __name__)
 
 
 @api.get("/api/companies", scope="codex:read", responses={200: CompanyPage}, summary="Companies by account number")
 def companies(query: SearchQuery) -> Response:
-    page = services.companies(query.cursor, query.limit, query.search)
-    return _answer("companies", page, [_company(row) for row in page.items])
+    having = {"search": query.search.strip()} if query.search.strip() else {}
+    return answered("companies", search.page("companies", having, query.cursor, query.limit, fields=query.fields))
 
 
 @api.get("/api/companies/bulk", scope="codex:read", responses={200: BulkPage}, summary="Companies with their parts")
 def companies_bulk(query: BulkQuery) -> Response:
     page = services.bulk(query.cursor, query.limit, with_tickets=query.include_tickets)
-    return _answer("companies", page)
+    return answered("companies", page)
 
 
 @api.get(
@@ -57,8 +56,8 @@ def companies_bulk(query: BulkQuery) -> Response:
     responses={200: Company},
     summary="One company",
 )
-def company(path: AccountPath) -> Response:
-    return json_answer(_company(services.company(path.account_number)))
+def company(path: AccountPath, query: FieldsQuery) -> Response:
+    return fact("companies", path.account_number, query.fields)
 
 
 @api.get(
@@ -67,21 +66,21 @@ def company(path: AccountPath) -> Response:
     client="account_number",
     responses={200: ContactPage},
 )
-def contacts(path: AccountPath, query: PageQuery) -> Response:
+def contacts(path: AccountPath, query: ListQuery) -> Response:
     return _parts("contacts", path, query)
 
 
 @api.get(
     "/api/companies/<account_number>/users", scope="codex:read", client="account_number", responses={200: ContactPage}
 )
-def users(path: AccountPath, query: PageQuery) -> Response:
+def users(path: AccountPath, query: ListQuery) -> Response:
     return _parts("contacts", path, query)
 
 
 @api.get(
     "/api/companies/<account_number>/assets", scope="codex:read", client="account_number", responses={200: AssetPage}
 )
-def assets(path: AccountPath, query: PageQuery) -> Response:
+def assets(path: AccountPath, query: ListQuery) -> Response:
     return _parts("assets", path, query)
 
 
@@ -91,7 +90,7 @@ def assets(path: AccountPath, query: PageQuery) -> Response:
     client="account_number",
     responses={200: LocationPage},
 )
-def locations(path: AccountPath, query: PageQuery) -> Response:
+def locations(path: AccountPath, query: ListQuery) -> Response:
     return _parts("locations", path, query)
 
 
@@ -99,25 +98,29 @@ def locations(path: AccountPath, query: PageQuery) -> Response:
     "/api/companies/<account_number>/tickets", scope="codex:read", client="account_number", responses={200: TicketPage}
 )
 def tickets(path: AccountPath, query: TicketQuery) -> Response:
-    page = services.tickets_of_company(path.account_number, query.year, query.cursor, query.limit)
-    return _answer("tickets", page)
+    return _parts("tickets", path, query, {"year": query.year} if query.year else {})
 
 
 @api.get(
     "/api/billing-inputs",
     scope="codex:read",
-    responses={200: ndjson_described("A company a line, every plan version in the first; X-Next-Cursor leads on")},
+    responses={
+        200: ndjson_described(
+            "A company a line, every plan version in the first; X-Next-Cursor leads on, all pages as of X-As-Of"
+        )
+    },
     summary="What Ledger bills by",
 )
 def billing_inputs(query: BillingInputsQuery) -> Response:
     accounts = query.accounts.split(",") if query.accounts else []
-    lines, cursor = services.billing_inputs(query.period, query.cursor, query.limit, accounts)
-    return ndjson_answer(lines, {"X-Next-Cursor": cursor} if cursor else None)
+    lines, run, cursor = services.billing_inputs(query.period, Run.opened(query.cursor), query.limit, accounts)
+    said = {"X-As-Of": run.as_of, "X-Next-Cursor": cursor}
+    return ndjson_answer(lines, {name: value for name, value in said.items() if value})
 
 
 @api.get("/billing-plans/api/plans", scope="codex:read", responses={200: PlanList}, summary="Every plan version")
 def plans() -> Response:
-    found = services.plans()
+    found = services.every_plan()
     return json_answer({"status": "success", "plans": found, "count": len(found)})
 
 
@@ -143,18 +146,24 @@ def _import(sources: Sequence[Source], partial: bool) -> Imported:
     return services.import_files(sources, _settings().billing.timezone, partial=partial)
 
 
-def _parts(kind: str, path: AccountPath, query: PageQuery) -> Response:
-    page = services.parts_of_company(kind, path.account_number, query.cursor, query.limit)
-    return _answer(kind, page)
+def _parts(kind: str, path: AccountPath, query: ListQuery, having: dict[str, Any] | None = None) -> Response:
+    having = {"account": path.account_number} | (having or {})
+    page = search.page(kind, having, query.cursor, query.limit, fields=query.fields)
+    if not page.items:
+        services.company(path.account_number)
+    return answered(kind, page)
 
 
-def _answer(name: str, page: Page, items: list[Any] | None = None) -> Response:
+def answered(name: str, page: Page) -> Response:
+    """A page of a list."""
     rest = {"next": page.next, "total": page.total, "total_exact": page.total_exact}
-    return json_answer({name: page.items if items is None else items, **rest})
+    return json_answer({name: page.items, **rest})
 
 
-def _company(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {older: row[name] for older, name in _OLDER_NAMES.items()}
+def fact(kind: str, key: str, fields: str = "", status: int = 200) -> Response:
+    """A fact, with the state that a change of it names in If-Match."""
+    document, digest = search.one(kind, key, fields)
+    return json_answer(document, status, {"ETag": f'"{digest}"'})
 
 
 def _settings() -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +19,10 @@ from hivematrix_common.lately import latest_acts
 
 from hivematrix_codex import staging, store
 from hivematrix_codex.domain.pages import Page
+from hivematrix_codex.domain.run import Run
 from hivematrix_codex.import_tables import tables
+from hivematrix_codex.services.facts import begin
+from hivematrix_codex.store import billing
 
 _log = logging.getLogger("hivematrix.codex")
 
@@ -33,6 +37,7 @@ def import_files(sources: Iterable[Source], zone: ZoneInfo, *, partial: bool = F
     counts: dict[str, tuple[int, int]] = {}
     try:
         staging.begin(session)
+        begin(session, "codex import")
         for table in reading.tables.values():
             if reading.has(table.stem):
                 counts[table.stem] = _import_table(reading, table.stem, zone)
@@ -61,10 +66,6 @@ def _import_table(reading: Reading, stem: str, zone: ZoneInfo) -> tuple[int, int
     return staged - len(refused), changed
 
 
-def companies(cursor: str, limit: int, search: str) -> Page:
-    return store.list_companies(store.session(), cursor, limit, search.strip())
-
-
 def company(account_number: str) -> dict[str, Any]:
     """The company; Problem `not_found` when there is none."""
     found = store.find_company(store.session(), account_number)
@@ -73,28 +74,23 @@ def company(account_number: str) -> dict[str, Any]:
     return found
 
 
-def parts_of_company(kind: str, account_number: str, cursor: str, limit: int) -> Page:
-    company(account_number)
-    return store.list_of_company(store.session(), kind, account_number, cursor, limit)
-
-
-def tickets_of_company(account_number: str, year: int | None, cursor: str, limit: int) -> Page:
-    company(account_number)
-    return store.list_tickets(store.session(), account_number, year, cursor, limit)
-
-
 def bulk(cursor: str, limit: int, *, with_tickets: bool) -> Page:
     return store.bulk(store.session(), cursor, limit, with_tickets=with_tickets)
 
 
-def billing_inputs(period: Period, cursor: str, limit: int, accounts: Sequence[str]) -> tuple[list[bytes], str | None]:
-    if len(accounts) == 1 and accounts[0] > cursor:
+def billing_inputs(
+    period: Period, run: Run, limit: int, accounts: Sequence[str]
+) -> tuple[list[bytes], Run, str | None]:
+    """A page of companies, one JSON line each; the run it belongs to, and the cursor of its next page."""
+    if len(accounts) == 1 and accounts[0] > run.after and not run.snapshot:
         with store.single_reads() as connection:
-            return store.billing_inputs_of_one(connection, period, accounts[0]), None
-    return store.billing_inputs(store.session(), period, cursor, limit, accounts)
+            return billing.billing_inputs_of_one(connection, period, accounts[0]), run, None
+    if not run.snapshot:
+        run = replace(run, as_of=clock.instant_text(clock.now()))
+    return billing.billing_inputs(store.session(), period, run, limit, accounts)
 
 
-def plans() -> list[dict[str, Any]]:
+def every_plan() -> list[dict[str, Any]]:
     return store.list_plans(store.session())
 
 
@@ -105,6 +101,12 @@ def plan(name: str, term: str, on: date) -> tuple[dict[str, Any], list[dict[str,
     if in_force is None:
         raise Problem("not_found", f"No version of {name} / {term} was in force on {on}.")
     return in_force, versions
+
+
+def newest_version(name: str | None, term: str | None) -> tuple[str, str, date] | None:
+    """The key of a plan's newest version; None when there is no such plan."""
+    versions = store.list_plans(store.session(), name, normalise_term(term)) if name else []
+    return (versions[0]["plan_name"], versions[0]["term"], versions[0]["valid_from"]) if versions else None
 
 
 def overview() -> dict[str, Any]:

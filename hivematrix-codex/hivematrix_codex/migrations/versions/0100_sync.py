@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0100"
-down_revision = "0002"
+down_revision = "0201"
 
 TABLES = """
 -- Which company a provider's company, client or site is. Said once: by the provider's own field, by assigning a number,

@@ -12,17 +12,30 @@ from hivematrix_common.schemas import (
     PageQuery,
     PeriodText,
     Year,
+    spelled,
 )
 from pydantic import Field
 
+from hivematrix_codex.domain.run import LONGEST
+
 Label = Annotated[str, Field(max_length=200, pattern=NO_NUL)]
 
+AccountOrNone = Annotated[str, spelled(r"^([A-Za-z0-9]{1,32})?$", "1 to 32 letters and digits")]
 
-class SearchQuery(PageQuery):
+
+class FieldsQuery(Model):
+    fields: str = Field("", max_length=2000, pattern=NO_NUL, description="only these members, with commas between")
+
+
+class ListQuery(PageQuery, FieldsQuery):
+    pass
+
+
+class SearchQuery(ListQuery):
     search: Label = Field("", description="part of the name, or the account number's beginning")
 
 
-class TicketQuery(PageQuery):
+class TicketQuery(ListQuery):
     year: Year | None = Field(None, description="opened or worked on in this year")
 
 
@@ -33,6 +46,7 @@ class BulkQuery(PageQuery):
 class BillingInputsQuery(PageQuery):
     period: PeriodText
     limit: int = Field(500, ge=1, le=1000)
+    cursor: str = Field("", max_length=LONGEST, pattern=NO_NUL, description="X-Next-Cursor of the page before")
     accounts: Accounts = Field("", description="only these")
 
 
@@ -51,7 +65,14 @@ class Listed(Model):
     total_exact: bool = True
 
 
-class PlainCompany(Model):
+class Told(Model):
+    """Where a fact came from, and how that system calls it."""
+
+    source: str
+    external_id: str | None
+
+
+class PlainCompany(Told):
     account_number: Account
     name: str
     billing_plan: str | None
@@ -62,6 +83,19 @@ class PlainCompany(Model):
     payment_terms_days: int | None
     email: str | None
     status: str
+    description: str | None
+    address: str | None
+    phone_number: str | None
+    domains: str | None
+    support_level: str | None
+    compliance_level: str
+    profit_or_non_profit: str | None
+    company_start: date | None
+    phone_system: str | None
+    email_system: str | None
+    head_name: str | None
+    prime_user_name: str | None
+    portal_url: str | None
 
 
 class Company(PlainCompany):
@@ -70,7 +104,7 @@ class Company(PlainCompany):
     contract_end_date: date | None = Field(description="contract_end, under its older name")
 
 
-class Contact(Model):
+class Contact(Told):
     uid: str
     account_number: Account
     name: str
@@ -78,9 +112,17 @@ class Contact(Model):
     active: bool
     active_from: date | None
     active_to: date | None
+    person_uid: str | None = Field(description="the same in each company that the person belongs to")
+    title: str | None
+    mobile_phone_number: str | None
+    work_phone_number: str | None
+    secondary_emails: str | None
+    employment_type: str | None
+    location_name: str | None
+    vip: bool
 
 
-class Asset(Model):
+class Asset(Told):
     uid: str
     account_number: Account
     hostname: str
@@ -89,14 +131,30 @@ class Asset(Model):
     operating_system: str | None
     active_from: date | None
     active_to: date | None
+    billing_type_pinned: bool = Field(description="set by a person: no sync changes it")
+    hardware_type: str | None
+    device_type: str | None
+    domain: str | None
+    antivirus_product: str | None
+    description: str | None
+    last_logged_in_user: str | None
+    ext_ip_address: str | None
+    int_ip_address: str | None
+    patch_status: str | None
+    portal_url: str | None
+    online: bool | None
+    last_seen: datetime | None
+    last_reboot: datetime | None
+    last_audit: datetime | None
 
 
-class Location(Model):
+class Location(Told):
     uid: str
     account_number: Account
     name: str
     address: str | None
     phone_number: str | None
+    retired_on: date | None
 
 
 class TimeEntry(Model):
@@ -107,7 +165,7 @@ class TimeEntry(Model):
     first_seen: date
 
 
-class Ticket(Model):
+class Ticket(Told):
     uid: str
     account_number: Account
     number: str | None
@@ -115,6 +173,18 @@ class Ticket(Model):
     status: str | None
     opened_at: datetime | None
     closed_at: datetime | None
+    priority: str | None
+    ticket_type: str | None
+    description: str | None
+    requester_name: str | None
+    requester_email: str | None
+    agent_uid: str | None
+    group_name: str | None
+    last_updated_at: datetime | None
+    first_responded_at: datetime | None
+    agent_responded_at: datetime | None
+    fr_due_by: datetime | None
+    due_by: datetime | None
     total_hours_spent: DecimalText
     time_entries: list[TimeEntry]
 
