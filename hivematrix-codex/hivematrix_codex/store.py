@@ -198,7 +198,7 @@ def billing_inputs(
 def billing_inputs_of_one(connection: Connection, period: Period, account: str) -> list[bytes]:
     """The same for one company; nothing when there is no such one."""
     since = _eleven_months_before(period)
-    return list(_lines(_INPUTS_OF_ONE.on(connection, account, since, period.last).all()))
+    return list(_lines(_INPUTS_OF_ONE.on(connection, account, since, period.last)))
 
 
 def _eleven_months_before(period: Period) -> date:
