@@ -118,10 +118,17 @@ def test_all_run_as_hivematrix_behind_the_same_walls(name: str) -> None:
     def walls(which: str) -> list[tuple[str, str]]:
         lines = unit(which)
         section = lines[lines.index(("NoNewPrivileges", "yes")) :]
-        return [(key, value) for key, value in section if key not in {"ProcSubset", "WantedBy"}]
+        own = {"ProcSubset", "WantedBy"}
+        return [(key, value) for key, value in section if key not in own and value != "sched_setaffinity"]
 
     assert values(f"{name}.service", "User") == values(f"{name}.service", "Group") == ["hivematrix"]
     assert walls(f"{name}.service") == walls("archive.service")
+
+
+@pytest.mark.parametrize("name", [*SERVICES, *JOBS])
+def test_services_that_answer_on_one_cpu_may_choose_it(name: str) -> None:
+    may = values(f"{name}.service", "SystemCallFilter")[2:] == ["sched_setaffinity"]
+    assert may == (name in {"codex", "ledger", "archive"})
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "archive-snapshot"])

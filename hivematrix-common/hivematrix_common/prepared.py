@@ -1,8 +1,11 @@
 """Statements that a connection parses and plans once: for those that take longer to plan than to run."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection
+
+from hivematrix_common.database import rows
 
 
 class Prepared:
@@ -10,12 +13,21 @@ class Prepared:
 
     def __init__(self, name: str, types: tuple[str, ...], statement: str) -> None:
         self._name = name
-        self._prepare = f"PREPARE {name} ({', '.join(types)}) AS {statement}"
-        self._execute = f"EXECUTE {name} ({', '.join(['%s'] * len(types))})"
+        self._prepare = f"PREPARE {name}{_listed(types)} AS {statement}"
+        self._execute = f"EXECUTE {name}{_listed(['%s'] * len(types))}"
 
-    def on(self, connection: Connection, *values: Any) -> CursorResult[Any]:
-        """Run it. What was prepared outlasts a rollback, and goes with the connection, as its `info` does."""
+    def on(self, connection: Connection, *values: Any) -> list[Any]:
+        """Its rows. What was prepared outlasts a rollback, and goes with the connection, as its `info` does."""
         if self._name not in connection.info:
-            connection.exec_driver_sql(self._prepare)
+            rows(connection, self._prepare)
             connection.info[self._name] = True
-        return connection.exec_driver_sql(self._execute, values)
+        return rows(connection, self._execute, values)
+
+    def one(self, connection: Connection, *values: Any) -> Any | None:
+        """Its only row, or None."""
+        found = self.on(connection, *values)
+        return found[0] if found else None
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return f" ({', '.join(parts)})" if parts else ""

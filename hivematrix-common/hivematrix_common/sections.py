@@ -25,6 +25,9 @@ class Service:
     url: str = key("", "address at which people reach the service, when it is not http://127.0.0.1:<port>")
     trusted_proxy: str = key("", "IP address of the proxy in front; only its X-Forwarded-* headers count")
     threads: int = key(4, "worker threads; one fewer may be in database work at a time")
+    one_cpu: bool = key(
+        True, "answer on one CPU: threads that take turns anyway are quicker side by side; background work uses all"
+    )
     connection_limit: int = key(1000, "open connections at a time")
     channel_timeout: int = key(20, "seconds an idle or dripping connection is kept")
     drain_seconds: int = key(20, "seconds running requests get to finish after SIGTERM")

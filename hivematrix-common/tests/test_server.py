@@ -107,6 +107,26 @@ def test_what_waitress_refuses_is_a_problem_too(running: Any, request_bytes: byt
     assert problem["instance"] == ("/api/notes" if status == 413 else "/")
 
 
+def cpus_of_threads(process: subprocess.Popen[str]) -> list[set[int]]:
+    return [os.sched_getaffinity(int(folder.name)) for folder in Path(f"/proc/{process.pid}/task").iterdir()]
+
+
+def test_what_answers_stays_on_one_cpu_and_the_rest_has_all(running: Any) -> None:
+    process, _ = running
+    allowed, found = os.sched_getaffinity(0), cpus_of_threads(process)
+    threads = 4 + 1  # Waitress's workers and the thread that all connections go through
+    if len(allowed) > 1:
+        assert sum(len(cpus) == 1 for cpus in found) == threads
+    assert os.sched_getaffinity(process.pid) == allowed  # the main thread, and what is started from it
+
+
+def test_what_answers_may_use_all_cpus(start: Any, postgres: Server, configure: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HIVEMATRIX_TOY_SERVICE_ONE_CPU", "no")
+    process, url = start(postgres.url("toy_user", postgres.template("toy")))
+    wait_for(lambda: requests.get(f"{url}/readyz", timeout=1).ok)
+    assert all(cpus == os.sched_getaffinity(0) for cpus in cpus_of_threads(process))
+
+
 def test_sigterm_finishes_what_runs_and_leaves_with_zero(running: Any, people: dict[str, str]) -> None:
     process, url = running
     headers = {"Authorization": f"Bearer {people['admin']}"}

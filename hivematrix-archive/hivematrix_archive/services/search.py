@@ -22,7 +22,7 @@ from hivematrix_archive.services import growth
 from hivematrix_archive.services.reading import opened_cursor
 from hivematrix_archive.store import search as store
 
-PAGE = 100
+PAGE = store.PAGE
 KIND_WORDS = {"invoice": "Invoice", "credit_note": "Credit note"}
 _CSV = (
     Column("invoice_number", "Number"),
@@ -50,6 +50,8 @@ def answer(
     session: Reader, asked: Filter, sort: Sort, *, limit: int, offset: int = 0, cursor: str = ""
 ) -> dict[str, Any]:
     """One page as JSON has it. `next` is the cursor of the following one."""
+    if (sort, limit, offset, cursor) == ("-sealed", store.PAGE, 0, "") and not asked.asked:
+        return _newest(session)
     given = opened_cursor(cursor, 1)
     beyond = _place(session, asked, sort, given[0], "cursor") if given else None
     search = store.Search(session, asked)
@@ -64,6 +66,18 @@ def answer(
         "offset": offset,
         "next": str(rows[limit - 1].id) if len(rows) > limit else None,
         "results": [orjson.Fragment(row.document) for row in rows[:limit]],
+    }
+
+
+def _newest(session: Reader) -> dict[str, Any]:
+    page = store.newest(session)
+    return {
+        "total": page.signed or 0 if page.found > store.PAGE else page.found,
+        "total_exact": True,
+        "limit": store.PAGE,
+        "offset": 0,
+        "next": str(page.last) if page.found > store.PAGE else None,
+        "results": orjson.Fragment(page.documents or "[]"),
     }
 
 

@@ -3,19 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hivematrix_common.database import AnySession, Reader, connection_of, only_own, own_account
+from hivematrix_common.database import AnySession, Reader, connection_of, only_own, own_account, rows
+from hivematrix_common.prepared import Prepared
 from sqlalchemy import ColumnElement, Row, and_, null, select, tuple_
 
 from hivematrix_archive.models import bodies, checkpoints, line_items, snapshots
 
 _HOUSES = {"created_by", "notes"}
 _SAME = and_(snapshots.c.billing_year == bodies.c.billing_year, snapshots.c.log_index == bodies.c.log_index)
-# As text, for to put them together took as long as the rest of their answer; and two of them, for only with the year
-# said outright does the server plan for its one partition.
-_WHERE = """
-    SELECT billing_year AS year, log_index AS index FROM billing_snapshots
-    WHERE invoice_number = %(invoice)s AND (%(own)s IS NULL OR company_account_number = %(own)s)"""
-_BODY = "SELECT body FROM archive_data.bodies WHERE billing_year = %(year)s AND log_index = %(index)s"
+# Two of them, for only with the year said outright does the server plan for its one partition.
+_WHERE = Prepared(
+    "place_of_body",
+    ("text", "text"),
+    "SELECT billing_year AS year, log_index AS index FROM billing_snapshots"
+    " WHERE invoice_number = $1 AND ($2 IS NULL OR company_account_number = $2)",
+)
+_BODY = "SELECT body FROM archive_data.bodies WHERE billing_year = %s AND log_index = %s"
 _COMPANY_COLUMNS = (
     *("id", "company_name", "invoice_number", "billing_year", "billing_month", "invoice_date", "archived_at"),
     *("currency", "kind", "corrects", "total_amount", "billing_plan", "contract_term"),
@@ -60,10 +63,10 @@ def log_index(session: AnySession, invoice: str) -> int | None:
 
 
 def body(session: Reader, invoice: str) -> bytes | None:
-    connection, asked = connection_of(session), {"invoice": invoice, "own": own_account()}
-    place = connection.exec_driver_sql(_WHERE, asked).one_or_none()
-    found = place and connection.exec_driver_sql(_BODY, place._asdict()).scalar_one_or_none()
-    return None if found is None else bytes(found)
+    connection = connection_of(session)
+    place = _WHERE.one(connection, invoice, own_account())
+    found = rows(connection, _BODY, place) if place else []
+    return bytes(found[0].body) if found else None
 
 
 def body_digest(session: Reader, invoice: str) -> str | None:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 from hivematrix_common.database import Reader, connection_of, only_own, own_account
+from hivematrix_common.database import rows as driver_rows
 from hivematrix_common.domain.money import CURRENCIES, minor_digits
 from hivematrix_common.domain.period import Period
+from hivematrix_common.prepared import Prepared
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -28,7 +30,7 @@ from hivematrix_archive.domain.filter import Filter, Sort
 from hivematrix_archive.models import checkpoints, filled, line_items, months, snapshots
 from hivematrix_archive.store.naming import Columns, Leading, bears, holds, leading, words
 
-COUNTED = 10_000
+PAGE, COUNTED = 100, 10_000
 # Where a word is in many names, NEAR times as many bills as are wanted are looked at themselves before all are found by
 # name; and the bills of SOME names are mostly enough to count COUNTED.
 NEAR, SOME, CHUNK = 5, 20_000, 1000
@@ -55,7 +57,29 @@ _BILLS = select(*(snapshots.c[name] for name in _ROW))
 # In literals, for to put them together anew took a third of a search's time.
 _MEMBERS = ", ".join(f"{_TOLD.get(name, name)} AS {name}" for name in _ROW)
 _DOCUMENT: ColumnElement[str] = literal_column("row_to_json(told)::text", Text).label("document")
+# How many there are, at most one more than a page has; the page as a list in JSON; its last bill's id; how many are
+# signed. Planned once a connection, for what is asked for most.
+_NEWEST = Prepared(
+    "newest_page",
+    (),
+    f"""
+    SELECT
+        count(*) AS found,
+        '[' || string_agg(document, ',' ORDER BY place) FILTER (WHERE place <= {PAGE}) || ']' AS documents,
+        max(id) FILTER (WHERE place = {PAGE}) AS last,
+        (SELECT snapshots FROM archive_log.checkpoints ORDER BY id DESC LIMIT 1) AS signed
+    FROM (
+        SELECT id, row_to_json(told)::text AS document, row_number() OVER (ORDER BY id DESC) AS place
+        FROM (SELECT {_MEMBERS} FROM (
+            SELECT {", ".join(_ROW)} FROM billing_snapshots ORDER BY id DESC LIMIT {PAGE + 1}) AS bills) AS told
+    ) AS placed""",  # noqa: S608
+)
 Place = tuple[Any, ...]
+
+
+def newest(reader: Reader) -> Any:
+    """The first page of all there is, newest first."""
+    return _NEWEST.one(connection_of(reader))
 
 
 class Search:
@@ -69,9 +93,7 @@ class Search:
         """At most `limit` bills in that order; those after `beyond` (a `place`) alone."""
         return self._fetch(sort, limit, offset, beyond, lambda query: query)
 
-    def documents(
-        self, sort: Sort, limit: int, *, offset: int = 0, beyond: Place | None = None
-    ) -> Sequence[Row[tuple[int, str]]]:
+    def documents(self, sort: Sort, limit: int, *, offset: int = 0, beyond: Place | None = None) -> Sequence[Any]:
         """As `page`: ids, and the bills as JSON that the server made."""
 
         def shape(query: Select[Any]) -> Select[Any]:
@@ -84,7 +106,7 @@ class Search:
             return self._fetch(sort, limit, offset, beyond, shape)
         statement = _written((sort, self.wanted.asked), lambda: shape(_first(self.wanted, sort)))
         values = _values(self.wanted) | {"most": limit, "passed": offset}
-        return connection_of(self._session).exec_driver_sql(statement, values).all()
+        return driver_rows(connection_of(self._session), statement, values)
 
     def _fetch(
         self, sort: Sort, limit: int, offset: int, beyond: Place | None, shape: Callable[[Select[Any]], Select[Any]]

@@ -149,7 +149,7 @@ def billing_inputs(
 
 def billing_inputs_of_one(connection: Connection, period: Period, account: str) -> list[bytes]:
     """The same for one company; nothing when there is no such one."""
-    rows = INPUTS_OF_ONE.on(connection, account, _eleven_months_before(period), period.last).all()
+    rows = INPUTS_OF_ONE.on(connection, account, _eleven_months_before(period), period.last)
     return list(_lines([row.company for row in rows], rows[0].plans if rows else None))
 
 

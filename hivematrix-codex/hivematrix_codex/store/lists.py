@@ -143,4 +143,4 @@ def _run(connection: Connection, statement: str, values: Mapping[str, Any], *, p
         types = tuple(_TYPES.get(name, "text") for name in names)
         _prepared[statement] = (Prepared(f"facts_{len(_prepared)}", types, numbered), names)
     prepared, names = _prepared[statement]
-    return prepared.on(connection, *(values[name] for name in names)).all()
+    return prepared.on(connection, *(values[name] for name in names))

@@ -63,9 +63,9 @@ _OF_ONE = Prepared("search_of_one", ("text", "integer", "text"), _statement(of_a
 def found(connection: Connection, text: str, account: str | None, limit: int) -> dict[str, Any]:
     """The first facts of each kind, and in `more` the kinds that have more of them."""
     if account is None:
-        row = _OF_ALL.on(connection, text, limit).one()
+        [row] = _OF_ALL.on(connection, text, limit)
     else:
-        row = _OF_ONE.on(connection, text, limit, account).one()
+        [row] = _OF_ONE.on(connection, text, limit, account)
     kinds = {kind: orjson.loads(getattr(row, kind)) for kind in MEMBERS}
     more = [kind for kind, rows in kinds.items() if len(rows) > limit]
     return {kind: rows[:limit] for kind, rows in kinds.items()} | {"more": more}

@@ -83,7 +83,7 @@ def of_period(session: AnySession, period: str, accounts: Sequence[str]) -> dict
 
 def of_one(connection: Connection, period: str, account: str) -> Row[Any] | None:
     """One company's accepted bill: the invoice in force."""
-    return _OF_ONE.on(connection, period, account, own_account()).one_or_none()
+    return _OF_ONE.one(connection, period, account, own_account())
 
 
 def sent(session: AnySession, accounts: Sequence[str]) -> list[tuple[str, str]]:

@@ -148,7 +148,7 @@ def read_one(
 ) -> Held:
     """The same for one company, and what else its bill asks for."""
     span = (months.since, months.until, months.rolled_since)
-    row = _OF_ONE.on(connection, account, uids.assets, uids.contacts, *span, uids.entries, period, shown_after).one()
+    [row] = _OF_ONE.on(connection, account, uids.assets, uids.contacts, *span, uids.entries, period, shown_after)
     previews = orjson.loads(row.previews)
     return Held(_page_rows([account], row), set(orjson.loads(row.billed)), previews, tuple(row)[:-1])
 
