@@ -323,11 +323,13 @@ def is_free(port: int) -> bool:
 
 @pytest.fixture(scope="session")
 def start_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Mesh]]:
-    """`start_mesh()`: a new mesh, empty of companies; stopped when the session ends. `change` is called in between."""
+    """`start_mesh()`: a new mesh, empty of companies; stopped when the session ends. `change` is called in between.
+    `home` is a folder that is there, such as a small disk.
+    """
     meshes: list[Mesh] = []
 
-    def start(change: Callable[[Mesh], None] | None = None) -> Mesh:
-        mesh = Mesh(tmp_path_factory.mktemp("mesh") / "home", free_offset())
+    def start(change: Callable[[Mesh], None] | None = None, home: Path | None = None) -> Mesh:
+        mesh = Mesh(home or tmp_path_factory.mktemp("mesh") / "home", free_offset())
         meshes.append(mesh)
         strike = f"@{mesh.home}/strike"
         mesh.run("hivematrix-helm", "up", "--detach", "--port-offset", str(mesh.offset), HIVEMATRIX_FAILPOINT=strike)

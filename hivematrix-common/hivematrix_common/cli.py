@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from hivematrix_common import logs
 from hivematrix_common.conffile import read
 from hivematrix_common.config import ConfigError, Settings, conf_path, home_path, private_file_fault
-from hivematrix_common.errors import Problem, first_line
+from hivematrix_common.errors import Problem, first_line, is_full_disk
 from hivematrix_common.importing import described
 from hivematrix_common.version import VERSION
 
@@ -85,6 +85,8 @@ def run(group: click.Group, arguments: list[str] | None = None) -> NoReturn:
     except ConfigError as error:
         fail("\n".join(error.faults), CONFIGURATION)
     except OSError as error:
+        if is_full_disk(error):
+            fail(f"{error.strerror}: no file was written in part; make room (df -h) and run the same line again")
         if not _of_home(error):
             raise
         fail(f"{error.filename}: {error.strerror}; HIVEMATRIX_HOME has to be a folder you may write to", CONFIGURATION)

@@ -25,12 +25,16 @@ class Room:
 
     @property
     def text(self) -> str:
-        return f"{self.free / 2**30:.1f} GiB of {self.total / 2**30:.0f} free at {self.folder}"
+        return f"{_size(self.free)} of {_size(self.total)} free at {self.folder}"
 
 
 def rooms(home: Path, limits: Service) -> list[Room]:
     """One for each disk below `home`, beginning with its own."""
     return [_room(folder, limits) for folder in _folders(home)]
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size // _MB} MB"
 
 
 def _folders(home: Path) -> Iterator[Path]:

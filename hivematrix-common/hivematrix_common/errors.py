@@ -1,5 +1,6 @@
 """One error table. Every refusal is an RFC 9457 problem: a stable code, its status, and what to do."""
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,7 @@ CODES: dict[str, tuple[int, str]] = {
     "log_broken": (503, "The log disagrees with its last signed checkpoint"),
     "log_behind": (503, "The database is behind the signed checkpoints"),
     "deadline_exceeded": (504, "The caller's deadline has passed"),
+    "disk_full": (507, "A disk is full"),
 }
 _BY_STATUS = {405: "method_not_allowed", 415: "unsupported_media_type", 413: "body_too_large"}
 
@@ -115,6 +117,10 @@ def code_for_status(status: int) -> str:
         return _BY_STATUS[status]
     known = next((code for code, (own, _) in CODES.items() if own == status), None)
     return known or ("bad_request" if status < 500 else "internal")  # noqa: PLR2004
+
+
+def is_full_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def first_line(error: BaseException | None) -> str:

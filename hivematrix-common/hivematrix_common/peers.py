@@ -24,13 +24,13 @@ TRIES = 4
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 BUDGET = 0.2
 BREAK_AFTER, OPEN_SECONDS = 5, 5.0
-_RETRYABLE = {429, 500, 502, 503, 504}
-_BROKEN = {500, 502, 503, 504}
+_RETRYABLE = {429, 500, 502, 503, 504, 507}
+_BROKEN = {500, 502, 503, 504, 507}
 _log = logging.getLogger("hivematrix.peers")
 
 
 class PeerError(Problem):
-    """A call to a peer failed; `retryable` when the fault may pass (no whole answer, 500 to 504, 429)."""
+    """A call to a peer failed; `retryable` when the fault may pass (no whole answer, 500 to 504, 507, 429)."""
 
     def __init__(self, peer: str, detail: str, *, retryable: bool, answer: Mapping[str, Any] | None = None) -> None:
         super().__init__("peer_unavailable" if retryable else "peer_failed", f"{peer}: {detail}", peer=peer)

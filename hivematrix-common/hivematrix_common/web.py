@@ -21,7 +21,15 @@ from hivematrix_common.config import SERVICES, Settings
 from hivematrix_common.domain.canonical import not_json, parse_json
 from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.roles import SERVICES_ONLY
-from hivematrix_common.errors import FieldError, Problem, code_for_status, first_line, from_domain, refuse_json
+from hivematrix_common.errors import (
+    FieldError,
+    Problem,
+    code_for_status,
+    first_line,
+    from_domain,
+    is_full_disk,
+    refuse_json,
+)
 from hivematrix_common.exhaustion import end_if_exhausted
 from hivematrix_common.schemas import ProblemDocument, told
 from hivematrix_common.version import VERSION
@@ -38,6 +46,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_FULL = "No file was written in part. Make room on the disk and send the same again."
 _UNAVAILABLE = "The database is not available; the service becomes ready again by itself."
 _log = logging.getLogger("hivematrix.web")
 Client = str | bool
@@ -231,6 +240,9 @@ def init_errors(app: Flask) -> None:
         end_if_exhausted(error)
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             return no_database(error)
+        if is_full_disk(error):
+            _log.error("disk full", extra={"reason": str(error)})
+            return problem_answer(Problem("disk_full", _FULL))
         _log.exception("unexpected fault")
         return problem_answer(Problem("internal", "The fault was logged; give the trace_id when you ask about it."))
 

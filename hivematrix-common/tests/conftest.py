@@ -1,5 +1,6 @@
 """A toy service in a folder of its own, so that the shared library is tested without any of the four."""
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -101,6 +102,10 @@ def create_toy(settings: ToySettings) -> web.App:
     def slow() -> Response:
         db.session.execute(text("SELECT pg_sleep(1)"))
         return web.json_answer("done")
+
+    @api.get("/api/full", scope="codex:read")
+    def full() -> Response:
+        raise OSError(errno.ENOSPC, "No space left on device", "/a/secret/detail")
 
     @api.get("/api/broken", scope="codex:read")
     def broken() -> Response:

@@ -44,7 +44,7 @@ def test_a_call_carries_token_trace_deadline_and_billing_settings(codex: Any, cl
     assert (sent["X-Billing-Timezone"], sent["X-Billing-Currency"]) == ("Asia/Tokyo", "USD")
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 507])
 def test_a_passing_fault_is_retried(codex: Any, client: PeerClient, status: int) -> None:
     codex.answers("GET", "/x", failing(2, status))
     assert client.get_json("/x") == {"ok": 1}

@@ -51,6 +51,7 @@ def test_a_route_that_names_no_scope_is_closed_to_everyone(toy: Any) -> None:
         ("POST", "/api/notes", {"json": {"text": "x" * 2_200_000}}, "body_too_large"),
         ("POST", "/api/lines", {"data": b'{}\n{"a":\n'}, "bad_request"),
         ("GET", "/api/broken", {}, "internal"),
+        ("GET", "/api/full", {}, "disk_full"),
     ],
 )
 def test_every_refusal_is_a_problem(toy: Any, method: str, path: str, arguments: dict[str, Any], code: str) -> None:
@@ -59,6 +60,7 @@ def test_every_refusal_is_a_problem(toy: Any, method: str, path: str, arguments:
 
 def test_a_fault_inside_is_not_told(toy: Any) -> None:
     assert "secret detail" not in toy.get("/api/broken").get_data(as_text=True)
+    assert "secret" not in toy.get("/api/full").get_data(as_text=True)
 
 
 def test_a_field_fault_names_the_field(toy: Any) -> None:
