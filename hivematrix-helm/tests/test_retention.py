@@ -19,7 +19,8 @@ from hivematrix_helm.system import sets as set_files
 from hivematrix_helm.system.sets import Sets
 from hypothesis import settings as searched
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import run_state_machine_as_test as assert_holds
 
 HISTORIES = int(os.environ.get("PROOF_FOLDERS", "10"))
 NIGHT = datetime(2026, 1, 1, 3, tzinfo=UTC)
@@ -189,7 +190,7 @@ def test_whatever_happened_to_sets_what_is_removed_is_what_was_planned_and_three
 ):
     monkeypatch.setattr(os, "fsync", lambda _handle: None)  # no power cut here
     often = searched(max_examples=HISTORIES, stateful_step_count=10, deadline=None, database=None)
-    run_state_machine_as_test(partial(Folders, make_set, set_clock), settings=often)
+    assert_holds(partial(Folders, make_set, set_clock), settings=often)
 
 
 class TestCommand:

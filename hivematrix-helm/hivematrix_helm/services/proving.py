@@ -12,9 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psycopg2
 from hivematrix_common import clock
 from hivematrix_common.conffile import set_section
 from hivematrix_common.domain.errors import DomainError
+from hivematrix_common.errors import first_line
 from hivematrix_common.postgres import Cluster, free_port
 from hivematrix_common.provision import administrator, create_service, role_url
 from sqlalchemy.engine import make_url
@@ -31,6 +33,7 @@ from hivematrix_helm.system.streams import StreamError, WrongKeyError
 SCRATCH, HOME = "drill-", "home-"
 VERIFY_SECONDS = 6 * 3600
 ROOM = 1.5  # times a dump, which rows and indexes take at most
+SERVER = 200 * 10**6  # what a server takes that holds nothing yet
 # A scratch server's rows need to survive nothing.
 FAST = "wal_level = minimal\nmax_wal_senders = 0\nautovacuum = off\nmaintenance_work_mem = 256MB\nmax_wal_size = 4GB\n"
 # What an earlier dump refers to, and the later one that has to hold it.
@@ -115,6 +118,8 @@ def drill(settings: HelmSettings, name: str, key: Opener) -> Record:
     began = time.monotonic()
     with scratch(settings.home) as server:
         faults = prove_all(server, AtHand(path, manifest, key))
+        if faults and shutil.disk_usage(settings.home).free < SERVER:
+            raise DumpError(f"{settings.home}: the disk ran full, which says nothing of {name}: {told(faults)}")
     seconds = round(time.monotonic() - began, 1)
     return _noted(place, record, faults, Pace(seconds, manifest.plain))
 
@@ -144,6 +149,8 @@ def restored_faults(url: str, dump: Dump, held: AtHand) -> list[str]:
             return [f"{dump.file}: its content is not what was written"]
         return content_faults(url, dump)
     except (DumpError, StreamError) as error:
+        if streams.NO_SPACE in str(error):  # that says nothing of the set
+            raise DumpError(f"the PostgreSQL server's disk is full: {error}; make room there") from None
         return [str(error)]
 
 
@@ -186,8 +193,11 @@ class Server:
     def make(self, service: str, database: str) -> str:
         """An empty database with the service's roles; the owner's connection to it."""
         owner, user = self.password(service)
-        with administrator(self.admin_url) as admin:
-            create_service(admin, service, owner, user, database)
+        try:
+            with administrator(self.admin_url) as admin:
+                create_service(admin, service, owner, user, database)
+        except psycopg2.Error as error:
+            raise DumpError(f"{database}: not made: {first_line(error)}") from None
         return role_url(make_url(self.admin_url), f"{service}_owner", owner, database)
 
 
@@ -209,8 +219,7 @@ def scratch(home: Path) -> Iterator[Server]:
 
 
 def _refuse_full_disk(home: Path, manifest: Manifest) -> None:
-    """A drill that ran out of room would say that the set is bad."""
-    needed, free = int(manifest.plain * ROOM), shutil.disk_usage(home).free
+    needed, free = int(manifest.plain * ROOM) + SERVER, shutil.disk_usage(home).free
     if free < needed:
         raise DumpError(f"{home}: {free} bytes are free, and the drill may need {needed}")
 

@@ -63,9 +63,12 @@ def lay_out(files: dict[str, bytes], home: Path) -> None:
         path = (root / name).resolve()
         if not path.is_relative_to(root):
             raise StreamError(f"{name}: it leads out of {root}")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_bytes(data)
-        path.chmod(0o600)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.write_bytes(data)
+            path.chmod(0o600)
+        except OSError as error:
+            raise streams.unwritten(path, error) from None
 
 
 def _files(home: Path, folder: str, wanted: Any) -> dict[str, bytes]:

@@ -99,11 +99,17 @@ class Sets:
         return [path.name for path in left]
 
     def finish(self, partial: Path, manifest: Manifest) -> Record:
-        """Let a complete set appear under its name, and note it down; both are on the disk when this returns."""
+        """Let a complete set appear under its name, and note it down; both are on the disk when this returns.
+
+        StreamError, and neither, when there is no room for them.
+        """
         data = json.dumps(manifest.as_json(), indent=1, sort_keys=True).encode() + b"\n"
         digest = sha256(data).hexdigest()
-        write_file(partial / MANIFEST, data)
-        write_file(partial / MANIFEST_SUM, f"{digest}  {MANIFEST}\n")
+        try:
+            write_file(partial / MANIFEST, data)
+            write_file(partial / MANIFEST_SUM, f"{digest}  {MANIFEST}\n")
+        except OSError as error:
+            raise streams.unwritten(partial, error) from None
         record = Record(manifest.name, manifest.made_at, f"sha256:{digest}")
         self.keep(record)
         failpoint("backup.noted")
@@ -128,7 +134,10 @@ class Sets:
 
     def keep(self, record: Record) -> None:
         self.records_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_file(self._record_file(record.name), json.dumps(record.as_json(), indent=1) + "\n")
+        try:
+            write_file(self._record_file(record.name), json.dumps(record.as_json(), indent=1) + "\n")
+        except OSError as error:
+            raise streams.unwritten(self.records_folder, error) from None
 
     def forget(self, name: str) -> None:
         """A set that was removed on purpose is missed no more."""

@@ -3,6 +3,7 @@
 Nothing waits on the disk in between: the source is read as fast as the sealed file takes it. Any age and zstd open it.
 """
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ SEALED = ".age"
 LEVEL, THREADS = 3, 2
 CHUNK = 1024 * 1024
 _NO_MATCH = "No matching keys"
+NO_SPACE = os.strerror(errno.ENOSPC)
+MAKE_ROOM = "make room there: hivematrix-helm backup prune, or another folder in [backup] directory"
 
 
 class StreamError(Exception):
@@ -122,9 +125,18 @@ def pack(source: Source, path: Path, sealed_for: Sequence[Any] = ()) -> tuple[St
             _move(compressed.stream_reader(cast(IO[bytes], plain), read_size=CHUNK), target, sealed_for)
             file.flush()
             os.fsync(file.fileno())
-    except (OSError, pyrage.EncryptError, zstandard.ZstdError) as error:
-        raise StreamError(f"{path.name}: {error}") from None
+    except (
+        OSError,
+        pyrage.EncryptError,
+        zstandard.ZstdError,
+    ) as error:
+        raise unwritten(path, error) from None
     return target.stored, plain.bytes
+
+
+def unwritten(path: Path, error: Exception) -> StreamError:
+    """A file or folder that could not be written: where, why, and what to do about a full disk."""
+    return StreamError(f"{path}: {error}" + (f"; {MAKE_ROOM}" if NO_SPACE in str(error) else ""))
 
 
 def unpack(path: Path, target: Target, key: Any | None = None) -> Stored:
