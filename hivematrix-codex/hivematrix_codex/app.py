@@ -10,8 +10,13 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_codex.config import CodexSettings
 from hivematrix_codex.models import db
+from hivematrix_codex.routes import sync, sync_pages
 from hivematrix_codex.routes.api import api
 from hivematrix_codex.routes.pages import pages
+
+# Importing them puts their pages into the table.
+PAGE_MODULES = (sync_pages,)
+PAGES = (("Overview", "pages.home"), ("Sync", "pages.sync_page"))
 
 
 def create_app(settings: CodexSettings | None = None) -> App:
@@ -21,6 +26,7 @@ def create_app(settings: CodexSettings | None = None) -> App:
     init_database(app, db, settings)
     init_health(app)
     app.register_api(api)
+    app.register_api(sync.api)
     app.register_api(audit_feed.api)
-    init_pages(app, settings, pages)
+    init_pages(app, settings, pages, PAGES)
     return app
