@@ -10,15 +10,27 @@ from hivematrix_common.web import App, new_app
 
 from hivematrix_codex.config import CodexSettings
 from hivematrix_codex.models import db
-from hivematrix_codex.routes import api, company_pages, edit_pages, facts, import_pages, lists, plan_pages, plans
+from hivematrix_codex.routes import (
+    api,
+    company_pages,
+    edit_pages,
+    facts,
+    import_pages,
+    lists,
+    plan_pages,
+    plans,
+    sync,
+    sync_pages,
+)
 from hivematrix_codex.routes.pages import pages
 
 # Importing them puts their pages into the table.
-PAGE_MODULES = (company_pages, edit_pages, import_pages, plan_pages)
+PAGE_MODULES = (company_pages, edit_pages, import_pages, plan_pages, sync_pages)
 PAGES = (
     *(("Overview", "pages.home"), ("Companies", "pages.companies"), ("Contacts", "pages.contacts")),
     *(("Assets", "pages.assets"), ("Tickets", "pages.tickets"), ("What waits", "pages.waiting")),
-    *(("Plans", "pages.plans"), ("Search", "pages.find"), ("Import", "pages.import_page")),
+    *(("Plans", "pages.plans"), ("Search", "pages.find"), ("Sync", "pages.sync_page")),
+    ("Import", "pages.import_page"),
 )
 
 
@@ -28,7 +40,7 @@ def create_app(settings: CodexSettings | None = None) -> App:
     init_sessions(app, PeerSource(settings))
     init_database(app, db, settings)
     init_health(app)
-    for routes in (api, facts, lists, plans):
+    for routes in (api, facts, lists, plans, sync):
         app.register_api(routes.api)
     app.register_api(audit_feed.api)
     init_pages(app, settings, pages, PAGES)

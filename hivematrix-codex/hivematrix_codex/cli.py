@@ -1,7 +1,7 @@
 """hivematrix-codex: serve, init-db, import, sync, link."""
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hivematrix_common import cli
 from hivematrix_common.importing import Source
@@ -12,7 +12,17 @@ from hivematrix_codex.app import create_app
 from hivematrix_codex.commands import sync
 from hivematrix_codex.config import CodexSettings
 
-group = cli.service_group(CodexSettings, create_app, "Codex: the facts a bill is made of.")
+
+def serving_app(settings: CodexSettings) -> Any:
+    # Imported late: no other command needs the scheduler.
+    from hivematrix_codex.services import background
+
+    app = create_app(settings)
+    background.start(app, settings)
+    return app
+
+
+group = cli.service_group(CodexSettings, serving_app, "Codex: the facts a bill is made of.")
 
 
 def _import(settings: CodexSettings, sources: Sequence[Source], partial: bool) -> Imported:

@@ -1,20 +1,21 @@
 """Codex's requests and answers: the source of its OpenAPI description."""
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from hivematrix_common.schemas import (
     NO_NUL,
     Account,
     Accounts,
     DecimalText,
+    Instant,
     Model,
     PageQuery,
     PeriodText,
     Year,
     spelled,
 )
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from hivematrix_codex.domain.run import LONGEST
 
@@ -252,3 +253,97 @@ class PlanAnswer(Model):
     status: str = "success"
     plan: Plan
     versions: list[Plan]
+
+
+class SyncOrder(Model):
+    provider: Label
+    full: bool = False
+    dry_run: bool = Field(default=False, description="make the plan, change nothing")
+    accept_retirements: int = Field(0, ge=0, le=10_000_000, description="up to so many records may be retired at once")
+
+
+class SyncAnswer(Model):
+    job_id: str
+    message: str
+
+
+class SyncJobPath(Model):
+    job_id: Label
+
+
+class SyncJobsQuery(Model):
+    limit: int = Field(30, ge=1, le=500)
+
+
+class PlainSyncJob(Model):
+    id: str
+    provider: str
+    mode: Literal["incremental", "full", "wanted"]
+    status: Literal["queued", "running", "completed", "partial", "stopped", "failed"]
+    dry_run: bool
+    accepted_retirements: int
+    asked_by: str
+    asked_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    progress: dict[str, int] = Field(description="records fetched, by kind")
+    counts: dict[str, dict[str, int]] = Field(description="by kind: add, change, return, retire, conflict")
+    errors: list[str]
+
+
+class SyncChange(Model):
+    kind: str
+    act: str
+    uid: str
+    account_number: str
+    what: dict[str, Any]
+
+
+class SyncJob(PlainSyncJob):
+    changes: list[SyncChange]
+
+
+class SyncJobs(Model):
+    jobs: list[PlainSyncJob]
+
+
+class SyncProvider(Model):
+    name: str
+    kinds: list[str]
+    schedule: dict[str, str]
+    last: PlainSyncJob | None
+
+
+class SyncState(Model):
+    providers: list[SyncProvider]
+
+
+class Link(Model):
+    provider: Label
+    external_id: Label
+    account_number: Account
+
+
+class LinkedCompany(Link):
+    name: str
+    linked_by: str
+    linked_at: datetime
+
+
+class LinkList(Model):
+    links: list[LinkedCompany]
+
+
+class HookPath(Model):
+    provider: Label
+
+
+class TicketHook(BaseModel):
+    """What a provider sends when a ticket changes; members that are not named here are passed over."""
+
+    ticket_id: Annotated[int, Field(ge=1, le=2**63 - 1)] | Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+    sent_at: Instant | None = Field(None, description="when it was sent; needed where no X-Webhook-Timestamp is sent")
+
+
+class HookAnswer(Model):
+    status: Literal["accepted", "repeated"]

@@ -280,6 +280,7 @@ class _Sync:
         now = Run(job["id"], name, clock.now(), zone, settings.sync, frozenset(self.whole), accepted)
         staging.begin(session)
         self._tell_history()
+        syncing.settle(session, job["id"], name, self.began)
         Carrier(session, now, self.report).carry_out()
         if self.report.stopped or job["dry_run"]:
             session.rollback()
@@ -299,7 +300,6 @@ class _Sync:
             for kind in self.provider.kinds:
                 if kind not in self.broken:
                     syncing.set_mark(session, name, kind, self.began)
-        syncing.settle(session, self.job["id"], name, self.began)
         syncing.want(session, name, self.wants, now.at)
         syncing.forget_before(session, now.at - timedelta(days=self.settings.sync.keep_days))
         audit.done(session, "codex sync", name, mode=self.job["mode"], **_acts(self.report))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -13,7 +13,8 @@ from hivematrix_codex.domain.facts import Fact
 from hivematrix_codex.domain.owners import Companies
 
 LISTED = 1000
-UNFINISHED = ("queued", "running")
+WEBHOOK = "webhook"
+AGAIN = timedelta(minutes=5)
 # Of each kind: the columns that a provider may say, in the table's order.
 COLUMNS = {
     "companies": (
@@ -313,16 +314,20 @@ def wanted(session: AnySession, provider: str) -> list[str]:
     return list(session.scalars(query, {"provider": provider}))
 
 
-def is_wanted_by_webhook(session: AnySession) -> list[str]:
-    """The providers whose webhooks named tickets that were not fetched since."""
-    return list(session.scalars(text("SELECT DISTINCT provider FROM sync_wanted WHERE because = 'webhook' ORDER BY 1")))
+def named_by_webhooks(session: AnySession, now: datetime) -> list[str]:
+    """The providers whose webhooks named tickets that were not fetched since; after a failure, again after a while."""
+    query = text(
+        "SELECT DISTINCT provider FROM sync_wanted w WHERE because = :because AND NOT EXISTS (SELECT FROM sync_jobs j"
+        " WHERE j.provider = w.provider AND j.started_at > w.asked_at AND j.started_at > :lately) ORDER BY 1"
+    )
+    return list(session.scalars(query, {"because": WEBHOOK, "lately": now - AGAIN}))
 
 
 def settle(session: AnySession, job_id: str, provider: str, before: datetime) -> None:
     """Forget the wishes that this run fulfilled; one made while it ran stays."""
     session.execute(
         text(
-            "DELETE FROM sync_wanted w WHERE provider = :provider AND asked_at < :before AND EXISTS (SELECT FROM"
+            "DELETE FROM sync_wanted w WHERE provider = :provider AND asked_at <= :before AND EXISTS (SELECT FROM"
             " sync_staged s WHERE s.job_id = :job AND s.kind = 'tickets' AND s.external_id = w.external_id)"
         ),
         {"provider": provider, "job": job_id, "before": before},

@@ -41,7 +41,9 @@ class Freshservice:
                 yield Page(records)
 
     def one(self, kind: str, external_id: str) -> Record | None:
-        path = f"{_PATHS[kind]}/{int(external_id)}"
+        if not external_id.isascii() or not external_id.isdigit():
+            return None
+        path = f"{_PATHS[kind]}/{external_id}"
         document = self._api.get(path)
         if document is None:
             return None
