@@ -11,11 +11,12 @@ from hivematrix_common.conffile import set_section
 from hivematrix_common.errors import Problem
 from hivematrix_common.postgres import free_port
 from hivematrix_helm.domain import rules
+from hivematrix_helm.domain.measures import Reading
 from hivematrix_helm.domain.rules import Fact, Rule, labels
 from hivematrix_helm.domain.shipped import RULES
 from hivematrix_helm.domain.timers import Signal
 from hivematrix_helm.domain.watching import Probe
-from hivematrix_helm.services import alerting, delivering, facts, planned, probing, proofs, silencing, timers
+from hivematrix_helm.services import alerting, delivering, facts, measuring, planned, probing, proofs, silencing, timers
 from hivematrix_helm.store import alerts as store
 from hivematrix_helm.store import session
 from sqlalchemy import text
@@ -369,6 +370,23 @@ class TestFacts:
         assert store.runs() == {}
         timers.ended("seal", 1)
         assert store.runs()["seal"].outcome == "failed"
+
+    def test_a_metric_that_names_a_service_is_about_that_one(self, helm, gathered):
+        meter = measuring.Meter(helm.settings)
+        meter.take("helm", [Reading("hm_service_up", {"service": "codex"}, 1, is_counter=False)], NOON)
+        found = gathered(NOON)
+        assert found["hm_service_up", "codex"].value == 1
+        assert found["look_state", "metrics"].value == "good"
+
+    def test_a_part_that_cannot_be_looked_at_is_told_and_keeps_no_other_away(self, helm, gathered, monkeypatch):
+        def broken(*_):
+            raise KeyError("expires")
+
+        monkeypatch.setitem(facts._PARTS, "tokens", broken)
+        found = gathered(NOON)
+        failed = found["look_state", "tokens"]
+        assert (failed.value, failed.detail) == ("failed", "KeyError: 'expires'")
+        assert ("disk_used_ratio",) in found
 
     def test_planned_work_is_quiet(self, helm, at, channels, receiver):
         at(NOON)

@@ -70,7 +70,7 @@ def _bad(rule: Rule, known: Known, facts: Sequence[Fact]) -> dict[Labels, _Seen]
     about = facts_of(rule, facts)
     if not about and rule.no_data == "alert":
         found[rule.where] = _Seen(
-            Kind.NO_DATA, f"{rule.of}: nothing is known of it", _title(rule, rule.where, "no data")
+            Kind.NO_DATA, f"{rule.of}: nothing is known of it", f"{_plain(rule.of)}: no data".capitalize()
         )
     for labels, fact in about.items():
         seen = _unknown(rule, known.get(labels), fact) if fact.value is None else _judged(rule, known.get(labels), fact)
@@ -85,7 +85,7 @@ def _unknown(rule: Rule, alert: Alert | None, fact: Fact) -> _Seen | None:
     if rule.no_data != "alert":
         return None
     why = "; ".join(filter(None, [f"no data of {_named(fact)}", fact.detail, _lasting(rule)]))
-    return _Seen(Kind.NO_DATA, why, _title(rule, fact.labels, "no data"))
+    return _Seen(Kind.NO_DATA, why, f"{_named(fact)}: no data".capitalize())
 
 
 def _judged(rule: Rule, alert: Alert | None, fact: Fact) -> _Seen | None:
@@ -125,7 +125,11 @@ def _left(rule: Rule, alert: Alert, now: datetime) -> Alert | None:
 
 def _named(fact: Fact) -> str:
     told = ", ".join(value for _, value in fact.labels)
-    return f"{fact.name.replace('_', ' ')} of {told}" if told else fact.name.replace("_", " ")
+    return f"{_plain(fact.name)} of {told}" if told else _plain(fact.name)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _title(rule: Rule, labels: Labels, value: str) -> str:

@@ -81,6 +81,13 @@ of = "token_days_left"
 below = 14
 severity = "info"
 
+[rule.look_failed]
+title = "The {part} cannot be looked at"
+of = "look_state"
+is = ["failed"]
+for = "1m"
+severity = "critical"
+
 [rule.rules_broken]
 title = "The alert rules are broken"
 of = "rules_state"

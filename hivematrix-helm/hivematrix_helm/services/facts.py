@@ -1,10 +1,12 @@
 """What the alert rules look at: states of services, backup, log, timers, tokens and disk, and what was measured."""
 
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from hivematrix_common import clock
+from sqlalchemy.exc import SQLAlchemyError
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain import timers as timing
@@ -18,17 +20,22 @@ from hivematrix_helm.services import proofs, timers, tokens, witness
 from hivematrix_helm.store import health, measures
 from hivematrix_helm.system import meshfile
 
+_log = logging.getLogger("hivematrix.alerts")
+
 
 def gather(settings: HelmSettings, now: datetime) -> list[Fact]:
-    """Everything there is to look at now."""
-    return [
-        *_services(settings, now),
-        *_disk(settings),
-        *_held(settings),
-        *_timers(settings, now),
-        *_tokens(settings, now),
-        *_measured(now),
-    ]
+    """Everything there is to look at now. A part that cannot be looked at is a fact too, and keeps no other away."""
+    found: list[Fact] = []
+    for name, look in _PARTS.items():
+        try:
+            found += look(settings, now)
+            found.append(Fact("look_state", labels(part=name), "good"))
+        except SQLAlchemyError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other parts are looked at
+            _log.exception("not looked at", extra={"part": name})
+            found.append(Fact("look_state", labels(part=name), "failed", f"{type(error).__name__}: {error}"))
+    return found
 
 
 def _services(settings: HelmSettings, now: datetime) -> list[Fact]:
@@ -50,13 +57,13 @@ def _stopped(settings: HelmSettings) -> set[str]:
     return {name for name, unit in units.items() if unit.get("state") == "stopped"}
 
 
-def _disk(settings: HelmSettings) -> list[Fact]:
+def _disk(settings: HelmSettings, _now: datetime) -> list[Fact]:
     disk = shutil.disk_usage(settings.home)
     told = f"{disk.used / 2**30:.1f} of {disk.total / 2**30:.1f} GiB used, {disk.free / 2**30:.1f} free"
     return [Fact("disk_used_ratio", (), 1 - disk.free / disk.total, told)]
 
 
-def _held(settings: HelmSettings) -> list[Fact]:
+def _held(settings: HelmSettings, _now: datetime) -> list[Fact]:
     """The backup and the archive's log, as they were looked at last."""
     found = []
     backup = proofs.found()
@@ -91,10 +98,21 @@ def _tokens(settings: HelmSettings, now: datetime) -> list[Fact]:
     return found
 
 
-def _measured(now: datetime) -> Sequence[Fact]:
+def _measured(_settings: HelmSettings, now: datetime) -> list[Fact]:
+    """A metric that names a service itself is about that one, whoever counts it."""
     rows = measures.newest(now - GAP)
-    return [Fact(row.name, labels(service=row.service, **unwritten(row.labels)), row.value) for row in rows]
+    return [Fact(row.name, labels(**{"service": row.service} | unwritten(row.labels)), row.value) for row in rows]
 
 
 def _hours(span: timedelta) -> str:
     return f"{span.total_seconds() / 3600:g} h"
+
+
+_PARTS: dict[str, Callable[[HelmSettings, datetime], list[Fact]]] = {
+    "services": _services,
+    "disk": _disk,
+    "backup and log": _held,
+    "timers": _timers,
+    "tokens": _tokens,
+    "metrics": _measured,
+}
