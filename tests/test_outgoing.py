@@ -11,16 +11,18 @@ KNOWN = {
     "hivematrix_archive/services/jobs.py": "the machine's own name for its log",
     "hivematrix_codex/providers/http.py": "[freshservice], [superops], [datto]: their url, and no other host they name",
     "hivematrix_common/health.py": "[services]: whether peers answer",
+    "hivematrix_common/mail.py": "[smtp]: the mail server",
     "hivematrix_common/peers.py": "[services]: calls to peers",
     "hivematrix_common/postgres.py": "the embedded server's port",
     "hivematrix_common/starter.py": "NOTIFY_SOCKET, by who starts the service",
     "hivematrix_helm/system/answers.py": "[services]: how services are",
+    "hivematrix_helm/system/channels.py": "[alerts]: where alerts are sent",
     "hivematrix_helm/system/control.py": "the supervisor's socket in HIVEMATRIX_HOME",
     "hivematrix_helm/system/probes.py": "[services]: whether services are ready",
     "hivematrix_helm/system/processes.py": "[service]: where a service listens",
-    "hivematrix_ledger/clients/mail.py": "[smtp]: the mail server",
+    "hivematrix_helm/system/scraping.py": "[services]: what services count",
 }
-CALLS = {"requests.get", "requests.request", "self._session.request"}
+CALLS = {"requests.get", "requests.post", "requests.request", "self._session.request"}
 
 
 def imported(path: Path) -> set[str]:

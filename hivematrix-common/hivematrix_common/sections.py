@@ -103,6 +103,17 @@ class Pages:
     helm_url: str = key("", "the same for Helm, where people sign in")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Smtp:
+    host: str = key("", "mail server that takes our mail; without one none is sent")
+    port: int = key(587, "its port; on 465 the connection is encrypted from its first byte")
+    starttls: bool = key(default=True, text="encrypt the connection, and check the server's certificate")
+    user: str = key("", "who signs in there; nobody does when empty")
+    password: str = key("", "that user's password", secret=True)
+    sender: str = key("", "address that our mail comes from")
+    timeout_seconds: int = key(30, "how long each answer of the mail server is waited for")
+
+
 def normal_url(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if not mark or scheme not in {"postgresql", "postgres", "postgresql+psycopg2"}:

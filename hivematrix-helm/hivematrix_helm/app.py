@@ -12,9 +12,12 @@ from hivematrix_helm.models import db
 from hivematrix_helm.routes import (
     account,
     administration,
+    alert_pages,
+    alerts,
     api,
     audit,
     backups,
+    charts,
     events,
     events_api,
     service,
@@ -29,9 +32,11 @@ from hivematrix_helm.services.sessions import LocalSource
 from hivematrix_helm.services.status import Board
 
 # Importing them puts their pages into the table.
-PAGE_MODULES = (sign_in, account, administration, backups, status, service, events)
+PAGE_MODULES = (sign_in, account, administration, backups, status, service, events, charts, alert_pages)
 PAGES = (
     ("Overview", "pages.home"),
+    ("Alerts", "pages.alerts"),
+    ("Metrics", "pages.charts"),
     ("What happened", "pages.events"),
     ("Backups", "pages.backups"),
     ("People", "pages.users"),
@@ -47,6 +52,6 @@ def create_app(settings: HelmSettings | None = None) -> App:
     init_sessions(app, LocalSource(settings))
     app.extensions["helm_board"] = Board(settings)
     init_pages(app, settings, pages, PAGES)
-    for module in (api, users, tokens, sessions, audit, events_api, audit_feed):
+    for module in (api, users, tokens, sessions, audit, events_api, charts, alerts, audit_feed):
         app.register_api(module.api)
     return app

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from hivematrix_helm import supervisor
 from hivematrix_helm.app import create_app
-from hivematrix_helm.commands import backup, health, retention, tokens, usage_told, users, witness, work
+from hivematrix_helm.commands import alerts, backup, health, retention, tokens, usage_told, users, witness, work
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain.loglines import LEVELS, Entry
 from hivematrix_helm.domain.mesh import SERVICES
@@ -189,6 +189,8 @@ group.add_command(tokens.group)
 group.add_command(users.group)
 group.add_command(witness.group)
 group.add_command(work.group)
+group.add_command(alerts.group)
+group.add_command(alerts.timer)
 group.add_command(backup.group)
 group.add_command(backup.recover)
 backup.group.add_command(retention.prune)

@@ -1,11 +1,12 @@
 """Helm's settings."""
 
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal
 
 from hivematrix_common.config import Settings
-from hivematrix_common.sections import key, section
+from hivematrix_common.sections import Smtp, key, section
 
 from hivematrix_helm.domain.offsite import Template
 
@@ -95,6 +96,55 @@ class Health:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scrape:
+    enabled: bool = key(default=True, text="read every service's /metrics and keep what it counts")
+    seconds: int = key(60, "how often they are read")
+    business: bool = key(default=True, text="ask Ledger each hour what the month comes to, for /metrics")
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seconds <= 240:  # noqa: PLR2004 - farther apart no rate is known
+            raise ValueError("seconds: expected 1 to 240")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    currency: str = key("USD", "what the prices below are in")
+    machine: str = key("0", "what the machine costs a month, such as 24.00")
+    disk_gb: str = key("0", "what a gigabyte of its disk costs a month, such as 0.10")
+    offsite_gb: str = key("0", "what a gigabyte of off-site copies costs a month, such as 0.025")
+
+    def __post_init__(self) -> None:
+        for name in ("machine", "disk_gb", "offsite_gb"):
+            try:
+                sound = Decimal(getattr(self, name)) >= 0
+            except InvalidOperation:
+                sound = False
+            if not sound:
+                raise ValueError(f"{name}: expected a price such as 0.10, got {getattr(self, name)!r}")
+
+
+Severity = Literal["critical", "warning", "info"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alerts:
+    enabled: bool = key(default=True, text="look at the alert rules, and tell what they find")
+    interval_seconds: int = key(30, "how often the rules are looked at")
+    mail_to: str = key("", "addresses that alerts are mailed to by [smtp], separated by spaces")
+    mail_least: Severity = key("warning", "the least severity that is mailed: critical, warning or info")
+    webhook_url: str = key("", "address that alerts are sent to as JSON")
+    webhook_secret: str = key("", "signs them: X-HiveMatrix-Signature is sha256=HMAC of the body", secret=True)
+    webhook_least: Severity = key("warning", "the least severity that is sent there")
+    ntfy_url: str = key("", "address of a topic of ntfy, such as https://ntfy.example.com/hivematrix")
+    ntfy_token: str = key("", "what ntfy wants to see of who sends", secret=True)
+    ntfy_least: Severity = key("critical", "the least severity that is sent there")
+
+    def __post_init__(self) -> None:
+        if self.interval_seconds < 1:
+            raise ValueError("interval_seconds: expected 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class HelmSettings(Settings):
     NAME = "helm"
     postgres: Postgres = section(Postgres)
@@ -104,3 +154,7 @@ class HelmSettings(Settings):
     backup: Backup = section(Backup)
     offsite: OffSite = section(OffSite)
     health: Health = section(Health)
+    scrape: Scrape = section(Scrape)
+    costs: Costs = section(Costs)
+    alerts: Alerts = section(Alerts)
+    smtp: Smtp = section(Smtp)

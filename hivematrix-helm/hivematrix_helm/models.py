@@ -269,3 +269,113 @@ planned = Table(
     Column("withdrawn_at", INSTANT),
     schema="health",
 )
+
+# What the services' metrics were: `labels` is text such as `kind="user"`; a counter is kept as its rate.
+series = Table(
+    "series",
+    db.metadata,
+    Column("id", Integer, primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    schema="measured",
+)
+
+samples = Table(
+    "samples",
+    db.metadata,
+    Column("series", Integer, primary_key=True),
+    Column("at", INSTANT, primary_key=True),
+    Column("value", Float, nullable=False),
+    schema="measured",
+)
+
+rolled = Table(
+    "rolled",
+    db.metadata,
+    Column("step", Integer, primary_key=True),
+    Column("series", Integer, primary_key=True),
+    Column("at", INSTANT, primary_key=True),
+    Column("total", Float, nullable=False),
+    Column("low", Float, nullable=False),
+    Column("high", Float, nullable=False),
+    Column("samples", Integer, nullable=False),
+    schema="measured",
+)
+
+rolls = Table(
+    "rolls",
+    db.metadata,
+    Column("step", Integer, primary_key=True),
+    Column("until", INSTANT, nullable=False),
+    schema="measured",
+)
+
+# Alerts as they stand and stood, what is not told of them, and what is to be sent.
+alerts = Table(
+    "alerts",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("labels", JSONB, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("active_at", INSTANT, nullable=False),
+    Column("fired_at", INSTANT),
+    Column("keep_since", INSTANT),
+    Column("resolved_at", INSTANT),
+    Column("acknowledged_at", INSTANT),
+    Column("acknowledged_by", Text),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("told", Text, nullable=False, server_default=""),
+    schema="alerts",
+)
+
+silences = Table(
+    "silences",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("begins_at", INSTANT, nullable=False),
+    Column("ends_at", INSTANT, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("made_at", INSTANT, nullable=False),
+    schema="alerts",
+)
+
+outbox = Table(
+    "outbox",
+    db.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("made_at", INSTANT, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_at", INSTANT, nullable=False),
+    Column("sent_at", INSTANT),
+    Column("fault", Text, nullable=False, server_default=""),
+    schema="alerts",
+)
+
+timers = Table(
+    "timers",
+    db.metadata,
+    Column("timer", Text, primary_key=True),
+    Column("began_at", INSTANT, nullable=False),
+    Column("started_at", INSTANT),
+    Column("ended_at", INSTANT),
+    Column("succeeded_at", INSTANT),
+    Column("seconds", Float),
+    Column("outcome", Text, nullable=False),
+    Column("said", Text, nullable=False),
+    schema="alerts",
+)

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from hivematrix_common import metrics
 from hivematrix_common.errors import Problem
 from hivematrix_helm.domain.mesh import SERVICES
 from hivematrix_helm.domain.watching import Probe
@@ -91,7 +92,8 @@ class TestHistory:
 
     def test_what_the_database_could_not_take_is_written_down_when_it_is_back(self, helm, at, monkeypatch):
         at(NOON)
-        watch, real = probing.Watch(helm.settings), store.add_probe
+        gauges = probing.Gauges(metrics.of(helm.app).registry)
+        watch, real = probing.Watch(helm.settings, gauges), store.add_probe
 
         def away(*_):
             raise OperationalError("insert", {}, Exception("gone"))

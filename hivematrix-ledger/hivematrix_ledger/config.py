@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hivematrix_common.config import Settings
-from hivematrix_common.sections import key, section
+from hivematrix_common.sections import Smtp, key, section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,17 +22,6 @@ class Leakage:
     count_percent: int = key(20, "percent that a count of people, machines or backup may move by without a finding")
     contract_days: int = key(30, "days before its end from which a contract is a finding")
     insist: bool = key(False, "yes: no bill is accepted while a finding of it is open")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Smtp:
-    host: str = key("", "mail server that takes invoices; without one none is sent")
-    port: int = key(587, "its port; on 465 the connection is encrypted from its first byte")
-    starttls: bool = key(default=True, text="encrypt the connection, and check the server's certificate")
-    user: str = key("", "who signs in there; nobody does when empty")
-    password: str = key("", "that user's password", secret=True)
-    sender: str = key("", "address that invoices come from")
-    timeout_seconds: int = key(30, "how long each answer of the mail server is waited for")
 
 
 @dataclass(frozen=True, kw_only=True)

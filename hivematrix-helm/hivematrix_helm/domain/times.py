@@ -18,15 +18,16 @@ def instant(text: str) -> datetime:
 
 def before(text: str, now: datetime) -> datetime:
     """`10m`, `2h`, `3d` ago, or an instant; ValueError says what was expected."""
-    return now - span if (span := _span(text)) else _instant(text)
+    return now - found if (found := span(text)) else _instant(text)
 
 
 def after(text: str, now: datetime) -> datetime:
     """`12h`, `90d` from now, or an instant; ValueError says what was expected."""
-    return now + span if (span := _span(text)) else _instant(text)
+    return now + found if (found := span(text)) else _instant(text)
 
 
-def _span(text: str) -> timedelta | None:
+def span(text: str) -> timedelta | None:
+    """`30s`, `10m`, `2h`, `3d`; None when it is none."""
     match = _SPAN.fullmatch(text)
     return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 

@@ -65,3 +65,46 @@ INCIDENTS = Table(
         Choice("state", "State", (("going on", "Going on"), ("over", "Over"))),
     ),
 )
+SERIES = Table(
+    name="series",
+    caption="What the services count",
+    nouns=("series", "series"),
+    key="key",
+    sort="name",
+    search=("name", "labels"),
+    columns=(
+        Column("name", "Name"),
+        Column("service", "Service"),
+        Column("labels", "Of", priority=2),
+        Column("value", "Newest", kind="number", sortable=False),
+        Column("at", "At", kind="instant", sortable=False, priority=3),
+    ),
+    choices=(
+        Choice("service", "Service", tuple((name, name.capitalize()) for name in SERVICES)),
+        Choice("kind", "Kind", (("gauge", "Level"), ("rate", "Per second"))),
+    ),
+)
+ALERTS = Table(
+    name="alerts",
+    caption="Alerts of the last 30 days",
+    nouns=("alert", "alerts"),
+    key="key",
+    sort="-active_at",
+    search=("title", "why", "rule"),
+    columns=(
+        Column("title", "Alert"),
+        Column("state", "State"),
+        Column("severity", "Severity", priority=2),
+        Column("active_at", "Since"),
+        Column("resolved_at", "Until", priority=2),
+        Column("why", "Why", sortable=False, priority=3),
+    ),
+    choices=(
+        Choice(
+            "state",
+            "State",
+            tuple((word, word.capitalize()) for word in ("firing", "acknowledged", "pending", "resolved")),
+        ),
+        Choice("severity", "Severity", tuple((word, word.capitalize()) for word in ("critical", "warning", "info"))),
+    ),
+)

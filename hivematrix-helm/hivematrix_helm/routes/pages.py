@@ -10,7 +10,7 @@ from hivematrix_common.session_tokens import Verifier
 from werkzeug.wrappers import Response as AnyResponse
 
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.services import accounts, mesh, proofs, tokens, witness
+from hivematrix_helm.services import accounts, alerting, mesh, overview, proofs, tokens, witness
 from hivematrix_helm.services import sessions as use_cases
 
 pages = Pages(__name__)
@@ -30,6 +30,7 @@ BACKUP_WORDS = {
 def home() -> Answer:
     """What runs, who there is, and what needs a hand soon."""
     is_admin = "helm:admin" in auth.caller().scopes
+    needing = [row | {"shape": overview.shape(row)} for row in alerting.needing(settings())]
     ending = [row for row in tokens.issued(settings().home) if row["ends_soon"]] if is_admin else []
     return render_template(
         "helm/home.html",
@@ -40,6 +41,9 @@ def home() -> Answer:
         witness=witness.state(settings().witness.path),
         backup=proofs.state(settings().current()),
         words=BACKUP_WORDS,
+        needing=needing,
+        operates="helm:operate" in auth.caller().scopes,
+        paces=overview.paces(),
         now=clock.now(),
     )
 

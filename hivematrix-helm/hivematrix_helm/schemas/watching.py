@@ -88,3 +88,40 @@ class Planned(Model):
 
 class PlannedList(Model):
     planned: list[Planned]
+
+
+class ServiceName(Model):
+    service: str = Field(pattern=r"^[a-z]{1,20}$")
+
+
+class MetricQuery(Model):
+    metric_name: str = Field("", max_length=200, pattern=NO_NUL, description="one of `names`")
+    since: str = Field("", alias="from", max_length=40, pattern=NO_NUL, description="an instant, or 2h, 3d ago")
+    until: str = Field("", alias="to", max_length=40, pattern=NO_NUL, description="the same; now when it is missing")
+
+
+class MetricPoint(Model):
+    at: datetime
+    mean: float
+    min: float
+    max: float
+    count: int
+
+
+class MetricSeries(Model):
+    """A rate is per second."""
+
+    id: int
+    service: str
+    name: str
+    labels: str
+    kind: str = Field(description="gauge or rate")
+    points: list[MetricPoint]
+
+
+class MetricList(Model):
+    service: str
+    names: list[str]
+    metric_name: str | None = None
+    step_seconds: int | None = Field(None, description="how long each point's stretch is; 0: single samples")
+    series: list[MetricSeries]

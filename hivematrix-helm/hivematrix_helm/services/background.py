@@ -16,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tzlocal import get_localzone
 
 from hivematrix_helm.config import HelmSettings
-from hivematrix_helm.services import audit, proofs, rounds, timer, witness
+from hivematrix_helm.domain.timers import Signal
+from hivematrix_helm.services import audit, proofs, rounds, timer, timers, witness
 
 COLLECT_SECONDS, WITNESS_SECONDS, PROOF_SECONDS = 5, 10, 60
 # By the clock on the wall, as the systemd timers do it.
@@ -25,6 +26,7 @@ BACKUP_HOUR, DRILL_HOUR = 3, 4
 FIRST_RUN = timedelta(minutes=1)
 # How soon a wrong clock that was set right is noticed, and what counts as a leap of it.
 LOOK_SECONDS, LEAP = 30.0, timedelta(hours=2)
+TIMER_OF = {unit: name for name, unit in timers.UNITS.items()}
 _log = logging.getLogger("hivematrix.helm")
 
 
@@ -111,7 +113,7 @@ def _sealing(app: Flask, settings: HelmSettings) -> Callable[[], None]:
         start_trace(None)
         current = settings.current()
         if timer.is_ours(current):
-            timer.run(current.home, draining)
+            _signalled(app, "seal", lambda: timer.run(current.home, draining))
 
     return seal
 
@@ -123,9 +125,24 @@ def _nightly(app: Flask, settings: HelmSettings, unit: str, work: Callable[[Path
         start_trace(None)
         current = settings.current()
         if timer.is_ours(current, unit):
-            work(current.home, draining)
+            _signalled(app, TIMER_OF[unit], lambda: work(current.home, draining))
 
     return run
+
+
+def _signalled(app: Flask, name: str, work: Callable[[], int]) -> None:
+    """Work of a timer between its signals; a database that cannot keep them stops no work."""
+    _keep(app, lambda: timers.signal(name, Signal.START))
+    code = work()
+    _keep(app, lambda: timers.ended(name, code))
+
+
+def _keep(app: Flask, signal: Callable[[], None]) -> None:
+    with app.app_context():
+        try:
+            signal()
+        except SQLAlchemyError as error:
+            _log.warning("a timer's signal was not kept", extra={"reason": str(error).splitlines()[0]})
 
 
 def _making_up(app: Flask, settings: HelmSettings) -> Callable[[], None]:

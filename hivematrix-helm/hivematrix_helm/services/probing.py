@@ -1,13 +1,16 @@
 """The scheduled look at every service: its minutes, its bars, and the incidents that follow."""
 
 import logging
+import shutil
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from hivematrix_common import clock
+from prometheus_client import CollectorRegistry, Gauge
 
 from hivematrix_helm.config import HelmSettings
 from hivematrix_helm.domain import watching
@@ -24,16 +27,39 @@ _log = logging.getLogger("hivematrix.helm")
 Look = tuple[Probe, dict[str, Any]]
 
 
+class Gauges:
+    """How the services and the disk are, among Helm's metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=registry)
+
+        self._up = gauge("hm_service_up", "1: ready at the last probe", "service")
+        self._answer = gauge("hm_service_answer_seconds", "How long the last probe took", "service")
+        self._free = gauge("hm_disk_free_bytes", "Free on the disk of HIVEMATRIX_HOME")
+        self._size = gauge("hm_disk_size_bytes", "Size of the disk of HIVEMATRIX_HOME")
+
+    def set(self, looks: Sequence[Look], home: Path) -> None:
+        for probe, _ in looks:
+            self._up.labels(probe.service).set(not probe.fault)
+            self._answer.labels(probe.service).set(probe.ms / 1000)
+        disk = shutil.disk_usage(home)
+        self._free.set(disk.free)
+        self._size.set(disk.total)
+
+
 class Watch:
     """Probes all services side by side. What cannot be written down now is kept for the next time."""
 
-    def __init__(self, settings: HelmSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: HelmSettings, gauges: Gauges) -> None:
+        self._settings, self._gauges = settings, gauges
         self._held: deque[Look] = deque(maxlen=HELD)
 
     def look(self) -> None:
         """One round. An SQLAlchemyError means that its probes wait for the database."""
-        self._held.extend(_seen(self._settings, clock.now()))
+        found = _seen(self._settings, clock.now())
+        self._held.extend(found)
+        self._gauges.set(found, self._settings.home)
         record(list(self._held), self._settings.health.slow_ms)
         self._held.clear()
 

@@ -50,6 +50,12 @@ def _tell(found: Finding, *, was_alert: bool) -> None:
         _log.info("the backup is as it should be")
 
 
+def found() -> Finding | None:
+    """How the backup stood when it was looked at last, for the alert rules."""
+    last = store.last()
+    return Finding(State(last.state), last.detail) if last else None
+
+
 def state(settings: HelmSettings) -> dict[str, Any]:
     """How the backup stands: what was found last, and the sets as they are now."""
     last, now = store.last(), clock.now()

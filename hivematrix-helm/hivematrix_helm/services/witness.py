@@ -183,6 +183,12 @@ def restart(log: Log, reason: str) -> None:
     session().commit()
 
 
+def found() -> tuple[State, str]:
+    """How the log stood when it was looked at last, for the alert rules."""
+    last = store.last_finding()
+    return (State(last.state), last.detail) if last else (State.WAITING, "nothing was seen of the log yet")
+
+
 def state(directory: Path | None) -> dict[str, Any]:
     """How the log stands, as Helm saw it last."""
     number, last, found = store.beginning(), store.last_finding(), store.look()

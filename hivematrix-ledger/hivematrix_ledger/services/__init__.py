@@ -9,10 +9,10 @@ from typing import Any, Generic, Self, TypeVar
 
 import orjson
 from hivematrix_common.errors import Problem
+from hivematrix_common.mail import MailServer, server_of
 
 from hivematrix_ledger.clients import Archive, Codex
-from hivematrix_ledger.clients.mail import MailServer
-from hivematrix_ledger.config import LedgerSettings, Smtp
+from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.domain.engines import Bill, NoBill
 from hivematrix_ledger.domain.inputs import Defaults
 from hivematrix_ledger.domain.leakage import Thresholds
@@ -122,15 +122,8 @@ class Ledger:
         own = settings.invoice
         seller = Seller(own.name, _lines(own.address), own.email, own.tax_number, _lines(own.bank))
         return cls(
-            Codex(settings), Archive(settings), defaults, thresholds, leakage.insist, seller, _mail(settings.smtp)
+            Codex(settings), Archive(settings), defaults, thresholds, leakage.insist, seller, server_of(settings.smtp)
         )
-
-
-def _mail(smtp: Smtp) -> MailServer | None:
-    if not smtp.host or not smtp.sender:
-        return None
-    told = (smtp.host, smtp.port, smtp.starttls, smtp.user, smtp.password, smtp.sender, smtp.timeout_seconds)
-    return MailServer(*told)
 
 
 def _lines(text: str) -> tuple[str, ...]:

@@ -18,11 +18,11 @@ from hivematrix_common import clock, idempotency
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import Problem
 from hivematrix_common.failpoints import failpoint
+from hivematrix_common.mail import MailError, Outbox
 from sqlalchemy.orm import Session
 
 from hivematrix_ledger import store
 from hivematrix_ledger.clients import SealedMonth
-from hivematrix_ledger.clients.mail import MailError, Outbox
 from hivematrix_ledger.render.mail import Envelope, invoice_mail, proof_bundle
 from hivematrix_ledger.services import Ledger, documents
 from hivematrix_ledger.services.acceptance import KEYS

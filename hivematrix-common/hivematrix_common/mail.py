@@ -1,9 +1,11 @@
-"""The mail server that takes invoices."""
+"""The mail server that takes our mail."""
 
 import contextlib
 import smtplib
 import ssl
 from dataclasses import dataclass, field
+
+from hivematrix_common.sections import Smtp
 
 _REFUSED_FOR_NOW, _REFUSED = 400, 500
 
@@ -19,6 +21,14 @@ class MailServer:
     password: str = field(repr=False)
     sender: str
     timeout: int
+
+
+def server_of(smtp: Smtp) -> MailServer | None:
+    """The configured one; None where there is none."""
+    if not smtp.host or not smtp.sender:
+        return None
+    told = (smtp.host, smtp.port, smtp.starttls, smtp.user, smtp.password, smtp.sender, smtp.timeout_seconds)
+    return MailServer(*told)
 
 
 class MailError(Exception):
