@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-import orjson
 from hivematrix_common import audit, clock, logs
 from hivematrix_common.cells import shown
 from hivematrix_common.database import AnySession
@@ -29,7 +28,7 @@ from hivematrix_codex.domain.facts import Fact, Record, Told
 from hivematrix_codex.providers.base import Page, Provider, ProviderError
 from hivematrix_codex.services.carrying import Carrier, Report, Run
 from hivematrix_codex.services.providing import NAMES, configured
-from hivematrix_codex.store import syncing
+from hivematrix_codex.store import changes, syncing
 
 Mode = Literal["incremental", "full", "wanted"]
 # A provider's clock is not ours, and a list takes a while to be read.
@@ -306,15 +305,14 @@ class _Sync:
 
     def _tell_history(self) -> None:
         """Who changes rows in this transaction, for the history that the database keeps of them."""
-        told = {
-            "actor": self.provider.name,
-            "actor_kind": "sync",
-            "action": f"{self.job['mode']} sync {self.job['id']}",
-            "trace_id": logs.trace_id() or None,
-            "at": self.began.isoformat(),
-        }
-        setting = text("SELECT set_config('hivematrix.change', :told, true)")
-        self.session.execute(setting, {"told": orjson.dumps(told).decode()})
+        changes.begin(
+            self.session,
+            actor=self.provider.name,
+            kind="sync",
+            action=f"{self.job['mode']} sync {self.job['id']}",
+            trace_id=logs.trace_id() or None,
+            at=self.began,
+        )
 
 
 def _acts(report: Report) -> dict[str, int]:
