@@ -23,6 +23,7 @@ RESTARTS = int(os.environ.get("PROOF_RESTARTS", "1"))
 DRIPPING = int(os.environ.get("PROOF_DRIPPING", "60"))
 ASKED = int(os.environ.get("PROOF_ASKED", "20"))
 PAUSE = 0.0125  # whoever asks: nginx lets one address, which all are here, ask 100 times a second
+CLIENTS = 2
 SECTIONS = ("service", "pages")
 LOAD = {
     "codex": "/api/companies?limit=5",
@@ -176,7 +177,7 @@ def test_slow_clients_hold_nobody_up(behind: Behind) -> None:
 
 @dataclass
 class Load:
-    """Four clients that go on asking all services."""
+    """Clients that go on asking all services; with who restarts them no more than may be in database work at once."""
 
     behind: Behind
     failed: list[str] = field(default_factory=list)
@@ -197,11 +198,11 @@ class Load:
         self.asked[service] += 1
         if not answer.ok:
             self.failed.append(f"{service} {answer.status_code}: {answer.text[:200]}")
-        time.sleep(4 * PAUSE)
+        time.sleep(CLIENTS * PAUSE)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        workers = [threading.Thread(target=self.ask_on) for _ in range(4)]
+        workers = [threading.Thread(target=self.ask_on) for _ in range(CLIENTS)]
         for worker in workers:
             worker.start()
         try:
