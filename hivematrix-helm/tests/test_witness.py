@@ -279,6 +279,22 @@ def test_a_key_that_another_followed_signs_nothing_more(look, log):
     assert (look()["state"], look()["size"]) == ("different", 5)
 
 
+@pytest.mark.parametrize(("checkpoints", "leaves"), [(3, 3), (4, 5)])
+def test_a_dump_of_before_the_key_was_replaced_is_shorter_and_no_forgery(look, log, checkpoints, leaves):
+    """Its newest checkpoint is signed with a key that signs nothing more; it was seen before."""
+    look()
+    old = log.signers[0]
+    log.new_key()
+    log.sign(old)
+    if leaves < 5:
+        log.grow("f")
+    look()
+    log.forget(checkpoints, leaves)
+    found = look()
+    assert (found["state"], found["alert"]) == ("shorter", True)
+    assert ("the log has 3 entries, and 6 were signed" if leaves < 5 else "5 entries is gone") in found["detail"]
+
+
 def test_a_log_with_a_past_of_several_keys_is_taken_over_whole(look, log):
     old = log.signers[0]
     log.new_key()

@@ -1,4 +1,4 @@
-"""hivematrix-ledger: serve, init-db, import, bill, close --preview, correct, history."""
+"""hivematrix-ledger: serve, init-db, import, bill, close --preview, correct, lost, history."""
 
 import getpass
 import sys
@@ -14,6 +14,7 @@ from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
 from hivematrix_common.importing import Source
 from hivematrix_common.imports import Imported, import_command
+from hivematrix_common.sections import normal_url
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +22,7 @@ from hivematrix_ledger.app import create_app
 from hivematrix_ledger.config import LedgerSettings
 from hivematrix_ledger.domain.corrections import MODES, Order
 from hivematrix_ledger.domain.engines import NoBill
-from hivematrix_ledger.services import Ledger, bills, board, corrections, history, no_bill
+from hivematrix_ledger.services import Ledger, bills, board, corrections, history, no_bill, reopening
 from hivematrix_ledger.services.imports import import_files
 
 group = cli.service_group(LedgerSettings, create_app, "Ledger: plans applied, bills that explain themselves.")
@@ -170,6 +171,31 @@ def correct(account: str, period: Period, as_json: bool, home: str | None, **ord
         made = corrections.correct_unkeyed(ledger, asked)
     click.echo(orjson.dumps(made.as_json()) if as_json else made.message)
     return cli.DONE
+
+
+@group.command("lost")
+@click.option("--reopen", is_flag=True, help="Take them off Ledger's record, so that they are billed and sealed anew.")
+@click.option("--reason", help="With --reopen: why; it is in the audit.")
+@cli.json_option
+@cli.home_option
+def list_lost(home: str | None, reason: str | None, *, as_json: bool, reopen: bool) -> int:
+    """List accepted months that the archive lacks, after it was restored and adopted. Exit 1 while there are any.
+
+    --reopen needs the owner's connection. What the archive does hold of such a month is recorded again.
+    Example: hivematrix-ledger lost --reopen --reason "disk lost on 3 May, restored from the night before"
+    """
+    if reopen and not (reason or "").strip():
+        raise click.UsageError("--reason: --reopen asks for words")
+    settings = cli.load_settings(LedgerSettings, home)
+    owner_url = normal_url(cli.owner_url(settings.home, "ledger")) if reopen else None
+    with _ledger(settings) as ledger:
+        found = reopening.lost(ledger)
+        if owner_url and found:
+            reopening.reopen(ledger, owner_url, found, str(reason), f"{getpass.getuser()} at the command line")
+    for one in found:
+        click.echo(orjson.dumps(one.as_json()) if as_json else f"{one.period}  {', '.join(one.invoices)}")
+    cli.say(f"{len(found)} months {'reopened; close them again' if reopen else 'lost'}" if found else "nothing is lost")
+    return cli.FAILED if found and not reopen else cli.DONE
 
 
 @group.command("history")

@@ -81,6 +81,16 @@ def follow(held: Checkpoint | None, found: Checkpoint, prove: Prove, note: str) 
         raise FindingError(State.DIFFERENT, detail, note)
 
 
+def taken_back(held: Checkpoint, note: str) -> FindingError:
+    """What to say of a log whose newest checkpoint is an earlier one of those that are held, under whatever key."""
+    size = Checkpoint.parse(Note.parse(note).text).size
+    if size < held.size:
+        detail = f"the log has {size} entries, and {held.size} were signed before"
+    else:
+        detail = f"the newest checkpoint of {size} entries is gone, and with it the key that followed"
+    return FindingError(State.SHORTER, detail, note)
+
+
 def vouched(note: str, known: Sequence[VerifierKey], offered: Sequence[VerifierKey], check: Check) -> list[VerifierKey]:
     """The keys that signed this note beside a known one, which so hands the log over to them."""
     marks = {(mark.name, mark.key_id): mark.value for mark in Note.parse(note).signatures}

@@ -36,7 +36,7 @@ _RENAME = sql.SQL("ALTER DATABASE {} RENAME TO {}")
 SLOWEST = Pace(180.0, 10**9)
 LIVE = {"running", "waiting", "stopping"}
 BEHIND = """Archive is behind its checkpoint file, which has {more} more, the newest of {size} entries. It seals nothing
-until its owner gives up what is lost: hivematrix-archive adopt --reason "..."; Ledger then lists what Archive lacks."""
+until its owner gives up what is lost: hivematrix-archive adopt --reason "..."; then see: hivematrix-ledger lost"""
 FORKED = """Whatever was sealed after {at} is lost. If anything was, do not seal under the old name: put a checkpoint
 of it that somebody kept at the end of {file}, and run: hivematrix-archive adopt --reason "..." """
 DRAFT = "helm.recovering"

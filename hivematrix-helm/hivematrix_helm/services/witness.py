@@ -111,6 +111,8 @@ def _accept(number: int, held: Held | None, row: dict[str, Any], log: Log) -> He
 def _compare_newest(number: int, held: Held | None, entries: int, log: Log) -> None:
     """What is served to everybody is of the same log, and covers every entry there is."""
     note = log.newest() or ""
+    if held and note != held.note and store.holds(number, note):
+        raise domain.taken_back(held.checkpoint, note)
     found = domain.read(note, domain.may_sign(store.keys(number), held), check_signature)
     domain.follow(held.checkpoint if held else None, found, log.proof, note)
     if found.size < entries:

@@ -53,6 +53,11 @@ def notes() -> list[str]:
     return list(session().execute(select(checkpoints.c.note).order_by(checkpoints.c.id)).scalars())
 
 
+def holds(of: int, note: str) -> bool:
+    query = select(checkpoints.c.id).where(checkpoints.c.beginning == of, checkpoints.c.note == note)
+    return session().execute(query).first() is not None
+
+
 def count() -> int:
     return session().execute(select(func.count()).select_from(checkpoints)).scalar_one()
 
