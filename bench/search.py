@@ -221,12 +221,12 @@ def write_home(home: Path, url: str, port: int) -> str:
 
 
 @contextmanager
-def running(command: list[str], port: int, **environ: str) -> Iterator[None]:
+def running(command: list[str], port: int, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
     """The command while it serves on `port`."""
     process = subprocess.Popen(command, env=os.environ | environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(port)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(30)

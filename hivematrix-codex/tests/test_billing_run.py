@@ -1,6 +1,7 @@
 """All pages of one run through the billing inputs tell the facts as its first page could see them."""
 
 import json
+from contextlib import closing
 
 import pytest
 from hivematrix_codex.app import create_app
@@ -101,10 +102,11 @@ def test_a_run_says_as_of_when_it_is_on_every_page(filled, set_clock):
 
 
 def test_a_change_that_was_under_way_at_the_first_page_is_not_told_by_the_second(filled):
-    with filled.owner() as other:
+    with closing(filled.owner()) as other, closing(filled.owner()) as later:
         other.autocommit = False
         cursor = other.cursor()
         cursor.execute("UPDATE contacts SET name = 'Under way' WHERE uid = 'c1'")
+        later.cursor().execute("SELECT pg_current_xact_id()")  # one that began after it and has ended
         _, headers = page(filled, PERIOD)
         other.commit()
         [line] = rest(filled, headers["X-Next-Cursor"])

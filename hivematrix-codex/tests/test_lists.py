@@ -191,3 +191,10 @@ def test_a_document_of_plans_with_a_fault_imports_nothing(filled):
     assert [(one["line"], one["field"]) for one in answer.json["errors"]] == [(2, "per_user")]
     assert filled.get("/billing-plans/api/plans").json["count"] == 3
     assert filled.get("/billing-plans/api/feature-options").json["options"] == {}
+
+
+def test_who_asks_for_a_tickets_number_gets_that_ticket(filled, upload):
+    rows = "x1,620547,INC-70\nx2,620547,INC-7 again\n"
+    upload({"tickets.csv": "uid,account_number,number\n" + rows})
+    assert found(filled, "inc-7")["tickets"] == ["t1"]
+    assert set(found(filled, "inc")["tickets"]) == {"t1", "x1", "x2"}

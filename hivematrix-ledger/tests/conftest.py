@@ -174,7 +174,7 @@ class FakeCodex:
     """Codex as Ledger asks it, holding Cases."""
 
     def __init__(self, peer) -> None:
-        self.peer, self.cases = peer, {}
+        self.peer, self.cases, self.changes = peer, {}, []
         peer.answers("GET", "/api/billing-inputs", self.billing_inputs)
         peer.answers("GET", "/api/companies", self.companies)
         peer.answers("GET", "/api/companies/bulk", self.bulk)
@@ -190,8 +190,14 @@ class FakeCodex:
         path = f"/api/companies/{facts['account_number']}"
         head = {name: facts[name] for name in ("account_number", "name")}
         self.peer.answers("GET", path, lambda _request: answer(head))
+        self.peer.answers("GET", f"{path}/history", self.history)
         for kind in ("assets", "contacts"):
             self.peer.answers("GET", f"{path}/{kind}", lambda _r, kind=kind: answer({kind: facts[kind], "next": None}))
+
+    def history(self, request):
+        """What was changed since the moment that is asked for."""
+        since = request.args["since"]
+        return answer({"changes": [change for change in self.changes if change["at"] >= since]})
 
     def lack(self, account) -> None:
         """Say as the real one does that there is no such company."""

@@ -97,6 +97,26 @@ class TestLateChanges:
         world.ledger.post(items, json={"name": "Domain", "kind": "yearly", "month": 10, "fee": "20"})
         assert [what.split(":")[0] for what in self.late(world)] == ["Domain added", "per_vm added"]
 
+    def change(self, kind, before, after, at="2025-11-03T08:00:00Z"):
+        return {"at": at, "actor": "tess", "kind": kind, "key": "c1", "before": before, "after": after}
+
+    def test_a_fact_changed_after_the_month_is_told_when_a_bill_is_made_of_it(self, world):
+        gone = self.change("contacts", {"active_to": None}, {"active_to": "2025-10-31"})
+        title = self.change("contacts", {"title": None}, {"title": "Owner"})
+        ticket = self.change("tickets", {"subject": "A"}, {"subject": "B"})
+        before = self.change("contacts", {"active": True}, {"active": False}, at="2025-10-31T23:59:59Z")
+        world.codex.changes = [gone, title, ticket, before]
+        assert self.late(world) == ["c1 active_to — → 2025-10-31"]
+        [told] = world.get("/api/bills/620547/2025-10/explain").json["changed_after"]
+        assert (told["at"], told["actor"], told["rule"]) == ("2025-11-03T08:00:00Z", "tess", "contacts")
+
+    def test_of_a_company_that_came_after_the_month_additions_are_no_changes(self, world):
+        added = self.change("contacts", None, {"uid": "c1", "active": True})
+        world.codex.changes = [added]
+        assert len(self.late(world)) == 1
+        world.codex.changes = [added, self.change("companies", None, {"billing_plan": "Gold"})]
+        assert self.late(world) == []
+
     def test_an_accepted_month_has_none(self, world):
         self.put(world, "per_user", "90")
         assert self.late(world) != []

@@ -1,7 +1,8 @@
 """Search by words across kinds, one statement: what it finds is bounded whatever is asked.
 
-Of tickets there may be millions. Where a word is in many, it is in some of the newest NEAR, which are looked at
-themselves; else the index gives what has it, at most SOME, of which the newest are told.
+Of tickets there may be millions. Who asks for a ticket's number gets that ticket. Where a word is in many, it is in
+some of the newest NEAR, which are looked at themselves; else the index gives what has it, at most SOME, of which the
+newest are told. One company's are looked at themselves.
 """
 
 from typing import Any, Final
@@ -10,8 +11,8 @@ import orjson
 from hivematrix_common.prepared import Prepared
 from sqlalchemy import Connection
 
-NEAR: Final = 4000
-SOME: Final = 6000
+NEAR: Final = 6000
+SOME: Final = 4000
 MEMBERS: Final = {
     "companies": "account_number, name, billing_plan, status",
     "contacts": "uid, account_number, name, email, active, active_to",
@@ -28,32 +29,45 @@ WITH asked AS MATERIALIZED (
 _FITS: Final = "words @@ (SELECT words FROM asked)"
 
 
-def _some(kind: str, own: str) -> str:
-    some = f"SELECT {MEMBERS[kind]} FROM {kind} WHERE {_FITS}{own} LIMIT {SOME}"  # noqa: S608
+def _source(kind: str, *, of_account: bool) -> str:
+    """Where a kind's facts are looked for: an account's own are found first, whatever else they may be found by."""
+    own = f"(SELECT * FROM {kind} WHERE account_number = $3 OFFSET 0) own"  # noqa: S608
+    return own if of_account else kind
+
+
+def _some(kind: str, *, of_account: bool) -> str:
+    source = _source(kind, of_account=of_account)
+    some = f"SELECT {MEMBERS[kind]} FROM {source} WHERE {_FITS} LIMIT {SOME}"  # noqa: S608
     return f"SELECT * FROM ({some}) y ORDER BY {_ORDER[kind]} LIMIT $2 + 1"  # noqa: S608
 
 
 _TICKET: Final = MEMBERS["tickets"]
-_TICKETS_OF_ALL: Final = f"""
+
+
+def _tickets(*, of_account: bool) -> str:
+    source = _source("tickets", of_account=of_account)
+    most = "" if of_account else f" LIMIT {NEAR}"
+    newest = f"SELECT {_TICKET}, words FROM {source} ORDER BY {_NEWEST}{most}"  # noqa: S608
+    return f"""
+numbered AS MATERIALIZED (SELECT {_TICKET} FROM {source} WHERE number IN ($1, upper($1)) LIMIT $2 + 1),
 near AS MATERIALIZED (
-    SELECT {_TICKET} FROM (SELECT {_TICKET}, words FROM tickets ORDER BY {_NEWEST} LIMIT {NEAR}) y
-    WHERE {_FITS} ORDER BY {_NEWEST} LIMIT $2 + 1),
+    SELECT {_TICKET} FROM ({newest}) y
+    WHERE {_FITS} AND NOT EXISTS (SELECT FROM numbered) ORDER BY {_NEWEST} LIMIT $2 + 1),
 far AS MATERIALIZED (
-    SELECT {_TICKET} FROM (SELECT {_TICKET} FROM tickets WHERE {_FITS} LIMIT {SOME}) y
-    WHERE (SELECT count(*) FROM near) <= $2 ORDER BY {_NEWEST} LIMIT $2 + 1)"""  # noqa: S608
-_BOTH: Final = "(SELECT * FROM near UNION SELECT * FROM far) y"
-_TICKETS_OF_ONE: Final = f"SELECT {_TICKET} FROM tickets WHERE {_FITS} AND account_number = $3 ORDER BY {_NEWEST}"  # noqa: S608
+    SELECT {_TICKET} FROM (SELECT {_TICKET} FROM {source} WHERE {_FITS} LIMIT {SOME}) y
+    WHERE (SELECT count(*) FROM near) <= $2 AND NOT EXISTS (SELECT FROM numbered) AND {not of_account}
+    ORDER BY {_NEWEST} LIMIT $2 + 1)"""  # noqa: S608
 
 
 def _statement(*, of_account: bool) -> str:
-    own = " AND account_number = $3" if of_account else ""
-    tickets = _TICKETS_OF_ONE if of_account else f"SELECT * FROM {_BOTH} ORDER BY {_NEWEST}"  # noqa: S608
-    kinds = {kind: _some(kind, own) for kind in _ORDER} | {"tickets": f"{tickets} LIMIT $2 + 1"}
+    all_ = "(SELECT * FROM numbered UNION SELECT * FROM near UNION SELECT * FROM far) y"
+    kinds = {kind: _some(kind, of_account=of_account) for kind in _ORDER}
+    kinds["tickets"] = f"SELECT * FROM {all_} ORDER BY {_NEWEST} LIMIT $2 + 1"  # noqa: S608
     columns = ", ".join(
         f"(SELECT coalesce(json_agg(y), '[]')::text FROM ({query}) y) AS {kind}"  # noqa: S608
         for kind, query in kinds.items()
     )
-    return f"{_ASKED}{'' if of_account else ',' + _TICKETS_OF_ALL} SELECT {columns}"
+    return f"{_ASKED},{_tickets(of_account=of_account)} SELECT {columns}"
 
 
 _OF_ALL = Prepared("search_of_all", ("text", "integer"), _statement(of_account=False))

@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
+from hivematrix_common.clock import instant_text
 from hivematrix_common.config import Settings
 from hivematrix_common.domain.canonical import digest
 from hivematrix_common.domain.period import Period
@@ -98,6 +100,12 @@ class Codex:
             for page in self._pages("/api/companies")
             for company in page["companies"]
         }
+
+    def changed_since(self, account: str, at: datetime, limit: int) -> list[dict[str, Any]]:
+        """What was changed of a company's facts at a moment or later, newest first: who, when, from what to what."""
+        query = {"since": instant_text(at), "limit": limit}
+        found = self._found(lambda: self._peer.get_json(f"/api/companies/{account}/history", query))
+        return found["changes"] if found else []
 
     def email(self, account: str) -> str | None:
         """Where a company gets its invoices; None when nobody has said."""

@@ -9,7 +9,7 @@ from hivematrix_common.web import Api, json_answer, ndjson_answer, ndjson_descri
 from hivematrix_ledger.domain.explain import explained
 from hivematrix_ledger.domain.what_if import Supposed
 from hivematrix_ledger.schemas import insight as schemas
-from hivematrix_ledger.services import Ledger, bills, board, comparing, history, hours, leaking
+from hivematrix_ledger.services import Ledger, bills, board, company, comparing, hours, leaking
 
 _NEXT = "X-Next-Cursor leads on"
 _BODY = (
@@ -31,7 +31,7 @@ def explain(path: BillPath) -> Response:
     told = {name: shown.body[name] for name in _BODY} | {"digest": shown.digest, "lines": explained(shown.body)}
     if shown.is_accepted:
         return json_answer(told | {"status": "accepted", "changed_after": []})
-    late = history.changed_after(path.account_number, path.period, _ledger().defaults.zone)
+    late = company.late(_ledger(), path.account_number, path.period)
     changes = [change | {"at": clock.instant_text(change["at"])} for change in late]
     return json_answer(told | {"status": "preview", "changed_after": changes})
 

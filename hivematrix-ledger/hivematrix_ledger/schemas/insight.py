@@ -74,7 +74,7 @@ class Explanation(Model):
     prepaid: dict[str, Any] | None
     lines: list[ExplainedLine]
     changed_after: list[LateChange] = Field(
-        description="of a preview: Ledger's rows that were changed after the month's end and are billed as they are now"
+        description="of a preview: Ledger's rows and Codex's facts changed after the month's end, billed as now"
     )
 
 

@@ -74,11 +74,18 @@ def page(ledger: Ledger, account: str, period: Period) -> Document:
         "compared": compared(ledger, account, period, period.plus(-1)),
         "bar": _pool(body),
         "entries": [row for row in statement([body]) if row["what"] == "used"],
-        "late": [] if shown.is_accepted else history.changed_after(account, period, ledger.defaults.zone),
+        "late": [] if shown.is_accepted else late(ledger, account, period),
         "corrections": _corrections(account, period) if shown.is_accepted else [],
         "must_answer": ledger.insist,
         "is_over": period.has_ended(clock.now(), ledger.defaults.zone),
     }
+
+
+def late(ledger: Ledger, account: str, period: Period) -> list[Document]:
+    """What was changed after the month had ended and yet tells on its bill: Ledger's rows and Codex's facts."""
+    zone = ledger.defaults.zone
+    rows = history.changed_after(account, period, zone)
+    return rows + history.facts_changed_after(ledger.codex, account, period, zone)
 
 
 def why(ledger: Ledger, account: str, period: Period, place: int) -> Document:

@@ -11,6 +11,7 @@ from hivematrix_common.shown import NOTHING
 from hivematrix_common.tables import Choice, Column, Listing, Table
 
 from hivematrix_ledger import store
+from hivematrix_ledger.clients import Codex
 from hivematrix_ledger.store import rules
 
 KINDS: Final = {
@@ -26,6 +27,15 @@ KINDS: Final = {
 # What names a row to a reader; the rest is what it says.
 _NAMES: Final = ("key", "asset_uid", "contact_uid", "hostname", "name", "category")
 LISTED: Final = 200
+FACTS_READ: Final = 1000
+# What of a fact a bill is made of.
+_BILLED_BY: Final = {
+    "companies": {"billing_plan", "contract_term", "contract_start", "contract_end", "currency", "payment_terms_days"},
+    "contacts": {"account_number", "active", "active_from", "active_to"},
+    "assets": {"account_number", "billing_type", "backup_bytes", "active_from", "active_to"},
+    "time_entries": {"account_number", "hours", "worked_on", "billable"},
+}
+_NONE: Final[set[str]] = set()
 _HIDDEN: Final = {"account_number", "uid"}
 TABLE = Table(
     name="history",
@@ -76,6 +86,21 @@ def changed_after(account: str, period: Period, zone: ZoneInfo) -> list[dict[str
         for change in found
         if any(side and _holds_in(side, str(period)) for side in (change["before"], change["after"]))
     ]
+
+
+def facts_changed_after(codex: Codex, account: str, period: Period, zone: ZoneInfo) -> list[dict[str, Any]]:
+    """Codex's facts that were changed after a month had ended and may tell on its bill, newest first.
+
+    Of a company that Codex met only since then nothing is said: all of it would be new.
+    """
+    found = codex.changed_since(account, period.bounds(zone)[1], FACTS_READ)
+    is_new = any(change["kind"] == "companies" and change["before"] is None for change in found)
+    return [
+        {"at": clock.parse_instant(change["at"]), "actor": change["actor"], "rule": change["kind"]}
+        | {"what": f"{change['key']} {told(change['before'], change['after'])}"}
+        for change in found
+        if not (is_new and change["before"] is None) and _BILLED_BY.get(change["kind"], _NONE) & change["after"].keys()
+    ][:LISTED]
 
 
 def listing(account: str) -> Listing:
