@@ -88,7 +88,11 @@ class Datto:
         """Once a run: a token lives a hundred hours."""
         if self._is_in:
             return
-        answer = self._api.post("auth/oauth/token", data=self._login, headers={"Authorization": f"Basic {_CLIENT}"})
+        headers = {"Authorization": f"Basic {_CLIENT}"}
+        try:
+            answer = self._api.post("auth/oauth/token", data=self._login, headers=headers)
+        except ProviderError as error:
+            raise ProviderError(str(error), refused=True) from None
         token = answer.get("access_token") if isinstance(answer, dict) else None
         if not token:
             raise ProviderError(f"{self.name}: auth/oauth/token: the answer has no access_token", refused=True)

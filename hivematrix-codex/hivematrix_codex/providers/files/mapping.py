@@ -24,4 +24,6 @@ def id_of(kind: str, record: Record) -> str:
 def _cell(value: object) -> object:
     if isinstance(value, Decimal):
         return format(value, "f")
-    return value.isoformat() if isinstance(value, date | datetime) else value
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
