@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 # So many probes in a row have to agree before the state turns: a restart is no incident.
-AGREE = 2
+AGREE = 3
 # Older than so many intervals nothing is known of now, and never of less than this.
 STALE_INTERVALS, LEAST_STALE = 4, timedelta(minutes=1)
 
