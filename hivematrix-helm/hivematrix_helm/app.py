@@ -17,6 +17,7 @@ from hivematrix_helm.routes import (
     api,
     audit,
     backups,
+    business,
     charts,
     events,
     events_api,
@@ -32,11 +33,12 @@ from hivematrix_helm.services.sessions import LocalSource
 from hivematrix_helm.services.status import Board
 
 # Importing them puts their pages into the table.
-PAGE_MODULES = (sign_in, account, administration, backups, status, service, events, charts, alert_pages)
+PAGE_MODULES = (sign_in, account, administration, backups, status, service, events, charts, alert_pages, business)
 PAGES = (
     ("Overview", "pages.home"),
     ("Alerts", "pages.alerts"),
     ("Metrics", "pages.charts"),
+    ("Business", "pages.business"),
     ("What happened", "pages.events"),
     ("Backups", "pages.backups"),
     ("People", "pages.users"),

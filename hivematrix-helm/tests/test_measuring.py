@@ -303,6 +303,20 @@ class TestBusiness:
             assert line in told
         assert_named_well(told)
 
+    def test_a_page_for_the_phone_shows_them(self, helm, ledger, at_home):
+        now = datetime.now(UTC)
+        ledger.answers("GET", f"/api/months/{now:%Y-%m}", BOARD)
+        ledger.answers("GET", "/api/billing/dashboard", {"companies": [{"hours": "1.50"}], "next": None})
+        assert "Nothing is counted yet" in at_home.get("/business").text
+        registry = CollectorRegistry()
+        business.count(helm.settings.current(), business.Gauges(registry))
+        meter = measuring.Meter(helm.settings)
+        meter.take("helm", scraping.parse(generate_latest(registry).decode()), now)
+        session().commit()
+        page = at_home.get("/business").text
+        for shown in ("104.50", "90.00", "14.50", "24.00", "Sealed"):
+            assert shown in page, shown
+
     def test_a_ledger_that_is_away_leaves_what_was_counted(self, helm, caplog):
         gauges = business.Gauges(CollectorRegistry())
         business.count(helm.settings, gauges)

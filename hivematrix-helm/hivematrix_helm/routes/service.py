@@ -11,7 +11,7 @@ from hivematrix_helm.routes.pages import Answer, own_url, pages, settings
 from hivematrix_helm.routes.status import day_words
 from hivematrix_helm.services import history, logs, mesh, planned
 
-LINES = 50
+LINES = 20
 NOTICES = {action: f"The service is {doing}." for action, doing in mesh.ACTIONS.items()}
 
 

@@ -42,12 +42,14 @@ def _services(settings: HelmSettings, now: datetime) -> list[Fact]:
     """A service that was stopped by hand is not told to be down."""
     standing, stopped = health.standing(), _stopped(settings)
     interval = timedelta(seconds=settings.health.interval_seconds)
+    reasons = {row.service: row.reason for row in health.incidents_since(now) if row.ended_at is None}
     found = []
     for name in SERVICES if settings.health.enabled else ():
         row = standing.get(name)
         state = watching.now_state(health.as_watched(row), now, interval)
         value = "stopped" if name in stopped else None if state is State.UNKNOWN else state.value
-        found.append(Fact("service_state", labels(service=name), value, row.fault if row else "never probed"))
+        told = reasons.get(name) or (row.fault if row else "never probed")
+        found.append(Fact("service_state", labels(service=name), value, told))
     return found
 
 
