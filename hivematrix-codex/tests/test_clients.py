@@ -8,8 +8,27 @@ from hivematrix_common.importing import folder
 from hivematrix_common.testing_clients import LAYERS, NEIGHBOUR, OWN, TAKEN_AWAY, ask_everywhere, take_away, words_of
 from sqlalchemy import true
 
-QUERY = {"hivematrix_codex.store.only_own": lambda _column: true(), "hivematrix_codex.store.own_account": lambda: None}
-NEIGHBOURS = {"account_number": NEIGHBOUR}
+QUERY = {
+    f"hivematrix_codex.store{module}.only_own": lambda _column: true() for module in ("", ".company_page", ".tables")
+}
+QUERY |= {
+    f"hivematrix_codex.{module}.own_account": lambda: None for module in ("store", "store.lists", "services.search")
+}
+NEIGHBOURS = {
+    "account_number": NEIGHBOUR,
+    "contacts uid": "c3",
+    "assets uid": "a3",
+    "device uid": "a3",
+    "ticket uid": "t2",
+    "tickets uid": "t2",
+    "time-entries uid": "e3",
+    "locations uid": "l1",
+    "kind": "contacts",
+    "plan_name": "Silver",
+    "valid_from": "2025-01-01",
+    "provider": "freshservice",
+    "job_id": "00000000-0000-0000-0000-000000000000",
+}
 WORDS = ("Fabrikam", "Cy Lane", "Printer", '"c3"', '"t2"', '"e3"', "Silver")
 MINE = {
     "": ["Contoso Dental"],

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -37,14 +38,15 @@ class Asked:
 def ask_everywhere(service: Service, things: Mapping[str, str]) -> Iterator[Asked]:
     """Every method of every route, with the account `things` belong to in path, query and body.
 
-    KeyError names a route's parameter that `things` does not: a new route is asked for a neighbour's thing too.
+    KeyError names a route's parameter that `things` does not: a new route is asked for a neighbour's thing too. What a
+    name means below several paths stands as "contacts uid": the `uid` of a route below contacts.
     """
     account = things["account_number"]
     things = {**_ANY, **things}
     queries: list[dict[str, str]] = [{}, {"year": "2025", "month": "10"}, {"period": "2025-10"}]
     queries += [query | {name: account} for query in queries for name in ("account_number", "accounts", "search")]
     for rule in service.app.url_map.iter_rules():
-        path = _PARAMETER.sub(lambda match: things[match[1]], rule.rule)
+        path = _PARAMETER.sub(partial(_thing, things, rule.rule), rule.rule)
         view = service.app.view_functions[rule.endpoint]
         admits, page = (getattr(view, name, False) for name in ("hm_client", "hm_page"))
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
@@ -54,6 +56,11 @@ def ask_everywhere(service: Service, things: Mapping[str, str]) -> Iterator[Aske
                 body = None if safe else dict(things)
                 answer = service.call(method, path, None, query_string=query, headers=headers, json=body)
                 yield Asked(f"{method} {path} {query}", admits, answer)
+
+
+def _thing(things: Mapping[str, str], rule: str, match: re.Match[str]) -> str:
+    below = (f"{part} {match[1]}" for part in rule.split("/"))
+    return next((things[name] for name in below if name in things), None) or things[match[1]]
 
 
 def words_of(answer: TestResponse, words: tuple[str, ...]) -> list[str]:
