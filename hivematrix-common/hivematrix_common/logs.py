@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from flask import Flask, Response, g, request
 
 from hivematrix_common.tokens import masked
@@ -37,7 +38,14 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in record.__dict__.items() if name not in _PLAIN}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return masked(json.dumps(line, default=str, ensure_ascii=False))
+        return masked(_spelled(line))
+
+
+def _spelled(line: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:  # what it does not take, such as half a surrogate or a huge number
+        return json.dumps(line, default=str, ensure_ascii=False)
 
 
 def init_logging(service: str, level: str) -> None:
