@@ -14,6 +14,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+import orjson
 from flask import Flask, Response, g, request
 
 from hivematrix_common.sections import Service
@@ -42,7 +43,14 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in record.__dict__.items() if name not in _PLAIN}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return masked(json.dumps(line, default=str, ensure_ascii=False))
+        return masked(_spelled(line))
+
+
+def _spelled(line: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:  # what it does not take, such as half a surrogate or a huge number
+        return json.dumps(line, default=str, ensure_ascii=False)
 
 
 class LogFile(RotatingFileHandler):

@@ -7,7 +7,8 @@ import time
 from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
-from flask import Flask, Response, current_app, g, redirect, request, session
+from flask import Flask, Request, Response, current_app, g, redirect, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from sqlalchemy.exc import SQLAlchemyError
 
 from hivematrix_common.config import Settings
@@ -118,10 +119,24 @@ def init_sessions(app: Flask, source: SessionSource) -> None:
         return response
 
 
+class FormCookies(SecureCookieSessionInterface):
+    """Flask's own, which makes a signer and looks through its settings also for callers without a cookie."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if app.secret_key and not request.cookies.get(self.get_cookie_name(app)):
+            return SecureCookieSession()
+        return super().open_session(app, request)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        if session or session.accessed or session.modified:
+            super().save_session(app, session, response)
+
+
 def init_forms(app: Flask, settings: Settings) -> None:
     """Flask's own signed cookie, which holds what forms are compared with: one a service, under the same flags."""
     name = f"hm_{settings.service_name}_form"
     app.secret_key = settings.pages.secret_key or None
+    app.session_interface = FormCookies()
     app.config.update(
         SESSION_COOKIE_NAME=f"__Host-{name}" if is_secure(settings) else name,
         SESSION_COOKIE_PATH="/",

@@ -63,6 +63,8 @@ def token_id(token: str) -> str:
 
 def masked(text: str) -> str:
     """The text without the secret parts of tokens in it: people paste them where none belongs, such as addresses."""
+    if "hm_" not in text and "eyJ" not in text:
+        return text
     return _SECRET_PART.sub(r"\1\2...", text)
 
 

@@ -3,6 +3,7 @@ import logging
 import os
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,3 +98,9 @@ def test_a_log_line_holds_no_token_whoever_wrote_it(signing_key: Any) -> None:
     assert token not in line
     assert session.rpartition(".")[2] not in line
     assert json.loads(line)["header"] == f"Bearer {token[:16]}..."
+
+
+def test_a_line_is_written_whatever_stands_in_it() -> None:
+    record = logging.makeLogRecord({"msg": "half a letter \ud800", "number": 2**70, "path": Path("/srv")})
+    line = json.loads(JsonFormatter("toy").format(record))
+    assert (line["message"], line["number"], line["path"]) == ("half a letter \ud800", 2**70, "/srv")

@@ -5,8 +5,9 @@ from decimal import Decimal
 
 import orjson
 import pytest
+from hivematrix_common.domain.period import Period
 from hivematrix_ledger import clients
-from hivematrix_ledger.services import bills
+from hivematrix_ledger.services import bills, hours
 
 
 @pytest.fixture
@@ -278,6 +279,37 @@ class TestHoursBank:
         assert used == [("e-9", "-1", "-1"), ("e-10", "-1", "-0.5")]
         assert told["balance"]["pool"] == {"granted": "5", "used": "1.5", "expired": "0", "left": "3.5"}
         assert told["months"][0]["period"] == "2024-11"
+
+    def test_two_questions_to_codex_give_each_month_the_entries_it_would_give(self, world, case, monkeypatch):
+        """Codex gives a month the entries of twelve months up to it, and older ones that came late."""
+        asked, feed = [], clients.Codex._feed
+        case.facts["entries"].clear()
+        case.entry("9", worked_on="2023-11-05", uid="too-old")
+        case.entry("1", worked_on="2023-11-06", uid="old-but-late")
+        for month in range(24):
+            year, of_year = divmod(2023 * 12 + 11 + month, 12)
+            case.entry("0.25", worked_on=f"{year}-{of_year + 1:02}-15", uid=f"e-{month:02}")
+        late = {"old-but-late", "e-03", "e-14"}
+
+        def windowed(codex, query):
+            asked.append(query["period"])
+            until = Period.parse(query["period"])
+            since, found = str(until.plus(-11).first), feed(codex, query)
+            for facts in found.companies:
+                facts["entries"] = [
+                    entry
+                    for entry in facts["entries"]
+                    if entry["worked_on"] <= str(until.last) and (entry["worked_on"] >= since or entry["uid"] in late)
+                ]
+            return found
+
+        monkeypatch.setattr(clients.Codex, "_feed", windowed)
+        with world.ledger.app.test_request_context():
+            until, ledger = Period(2025, 10), world.ledger.app.extensions["hivematrix_ledger"]
+            made = {period: made.companies for period, made in hours._feeds(ledger, "620547", until)}
+            assert asked == ["2024-11", "2025-10"]
+            assert made == {period: ledger.codex.feed_of(period, ["620547"]).companies for period in made}
+        assert len(made) == 12
 
 
 class TestInsisting:

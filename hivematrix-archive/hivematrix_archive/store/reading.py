@@ -5,13 +5,13 @@ from typing import Any
 
 from hivematrix_common.database import AnySession, Reader, connection_of, only_own, own_account, rows
 from hivematrix_common.prepared import Prepared
-from sqlalchemy import ColumnElement, Row, and_, null, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, null, select, tuple_
 
 from hivematrix_archive.models import bodies, checkpoints, line_items, snapshots
 
 _HOUSES = {"created_by", "notes"}
 _SAME = and_(snapshots.c.billing_year == bodies.c.billing_year, snapshots.c.log_index == bodies.c.log_index)
-# Two of them, for only with the year said outright does the server plan for its one partition.
+# Asked beforehand, for only with the year said outright does the server plan for its one partition.
 _WHERE = Prepared(
     "place_of_body",
     ("text", "text"),
@@ -37,12 +37,8 @@ def snapshot(session: AnySession, invoice: str) -> Row[Any] | None:
         .limit(1)
         .scalar_subquery()
     )
-    query = (
-        select(*map(_column, snapshots.c.keys()), bodies.c.body, note.label("checkpoint"))
-        .join(bodies, _SAME)
-        .where(_invoice(invoice))
-    )
-    return session.execute(query).one_or_none()
+    query = select(*map(_column, snapshots.c.keys()), bodies.c.body, note.label("checkpoint"))
+    return _with_body(session, query, invoice)
 
 
 def family(session: AnySession, one: Row[Any]) -> Sequence[Row[Any]]:
@@ -78,7 +74,17 @@ def csv(session: AnySession, invoice: str) -> Row[Any] | None:
         *(bodies.c.csv, snapshots.c.company_name, snapshots.c.company_account_number),
         *(snapshots.c.billing_year, snapshots.c.billing_month),
     )
-    return session.execute(select(*columns).join(snapshots, _SAME).where(_invoice(invoice))).one_or_none()
+    return _with_body(session, select(*columns), invoice)
+
+
+def _with_body(session: AnySession, query: Select[Any], invoice: str) -> Row[Any] | None:
+    """The row of a bill joined to its body."""
+    place = _WHERE.one(connection_of(session), invoice, own_account())
+    if place is None:
+        return None
+    there = (bodies.c.billing_year == place.year, bodies.c.log_index == place.index)
+    query = query.select_from(snapshots).join(bodies, _SAME).where(_invoice(invoice), *there)
+    return session.execute(query).one_or_none()
 
 
 def lines(session: AnySession, invoice: str) -> Sequence[Row[Any]]:
