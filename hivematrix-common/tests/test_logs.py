@@ -28,6 +28,7 @@ def write(writer):
 threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
+print("last words", file=sys.stderr)
 """
 
 
@@ -51,9 +52,8 @@ def test_four_writers_lose_no_line_and_cut_none(write) -> None:
     lines = [line for path in files for line in path.read_text().splitlines()]
     found = [json.loads(line) for line in lines if line.startswith("{")]
     assert sorted((row["writer"], row["number"]) for row in found) == [(w, n) for w in range(4) for n in range(1500)]
-    assert sorted(line for line in lines if not line.startswith("{")) == sorted(
-        f"plain {writer} {number}" for writer in range(4) for number in range(0, 1500, 100)
-    )
+    plain = [f"plain {writer} {number}" for writer in range(4) for number in range(0, 1500, 100)]
+    assert sorted(line for line in lines if not line.startswith("{")) == sorted([*plain, "last words"])
 
 
 def test_each_stays_short_and_private_and_the_oldest_go(write) -> None:
@@ -61,8 +61,9 @@ def test_each_stays_short_and_private_and_the_oldest_go(write) -> None:
     assert {path.name for path in files} == {"toy.log", "toy.log.1", "toy.log.2"}
     assert all(path.stat().st_size <= 2**20 for path in files)
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
-    newest = (files[0].parent / "toy.log").read_text().splitlines()[-1]
+    *_, newest, words = (files[0].parent / "toy.log").read_text().splitlines()
     assert json.loads(newest)["number"] == 1499
+    assert words == "last words"  # stderr leads to where stdout does
 
 
 def test_a_stdout_that_is_no_log_of_ours_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

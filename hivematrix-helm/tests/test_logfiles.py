@@ -1,5 +1,7 @@
 """Logs that are put aside: PostgreSQL's by the supervisor, while it is written; and reading on in what was."""
 
+import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -48,9 +50,24 @@ def test_a_long_one_is_put_aside_and_the_oldest_goes(log):
     assert {path.stat().st_mode & 0o777 for path in log.parent.iterdir()} == {0o600}
 
 
-def test_while_others_write_no_line_is_cut_and_none_is_there_twice(log):
-    import os
+def test_what_is_said_while_it_is_copied_is_put_aside_too(log, monkeypatch):
+    copy, copied = shutil.copyfileobj, []
 
+    def slowly(source, target):
+        copy(source, target)
+        if not copied:
+            with log.open("a") as writer:
+                writer.write("said meanwhile\n")
+        copied.append(source)
+
+    monkeypatch.setattr(shutil, "copyfileobj", slowly)
+    fill(log, "a")
+    logfiles.shorten(log, LIMITS)
+    assert log.with_name("postgres.log.1").read_text().endswith("a\nsaid meanwhile\n")
+    assert log.read_text() == ""
+
+
+def test_while_others_write_no_line_is_cut_and_none_is_there_twice(log):
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITE, str(log), str(number), str(os.getpid())]) for number in range(3)
     ]
