@@ -95,7 +95,7 @@ def test_a_service_that_helm_keeps_running_is_refused_though_it_is_not_connected
     assert refusal(mine, "ledger") == "ledger runs; stop it first: hivematrix-helm down"
 
 
-@pytest.mark.parametrize("name", ["../guarded", "hivematrix_19990101_000000"])
+@pytest.mark.parametrize("name", ["../backups", "hivematrix_19990101_000000"])
 def test_what_is_no_set_is_refused(home, name):
     assert "there is no set" in refusal(home, "ledger", name, MissingError)
 
