@@ -8,8 +8,13 @@ from hivematrix_common.importing import folder
 from hivematrix_common.testing_clients import LAYERS, NEIGHBOUR, OWN, TAKEN_AWAY, ask_everywhere, take_away, words_of
 from sqlalchemy import true
 
-QUERY = {"hivematrix_codex.store.only_own": lambda _column: true(), "hivematrix_codex.store.own_account": lambda: None}
-NEIGHBOURS = {"account_number": NEIGHBOUR}
+COLUMN = ("store", "store.tables", "store.company_page")
+ACCOUNT = ("store", "store.lists", "services.search")
+QUERY = {f"hivematrix_codex.{name}.only_own": lambda _column: true() for name in COLUMN} | {
+    f"hivematrix_codex.{name}.own_account": lambda: None for name in ACCOUNT
+}
+OTHERS = {"uid": "c3", "kind": "contacts", "plan_name": "Gold", "valid_from": "2025-01-01"}
+NEIGHBOURS = {"account_number": NEIGHBOUR, **OTHERS}
 WORDS = ("Fabrikam", "Cy Lane", "Printer", '"c3"', '"t2"', '"e3"', "Silver")
 MINE = {
     "": ["Contoso Dental"],
@@ -45,6 +50,16 @@ def test_a_client_gets_nothing_of_its_neighbours(make_codex, taken):
     assert [asked.call for asked in named if asked.answer.status_code not in {404, 422}] == []
     assert len(named) >= len(MINE)
     assert [asked.call for asked in found if asked.answer.status_code >= 500] == []
+
+
+@pytest.mark.parametrize("taken", TAKEN_AWAY)
+def test_a_client_finds_nothing_of_its_neighbours(make_codex, taken):
+    codex = make_codex(taken)
+    for words in ("fabrikam", "cy lane", "printer", "contoso"):
+        for path, rest in (("/api/search", {"account_number": NEIGHBOUR}), ("/search", {})):
+            answer = codex.get(path, None, query_string={"q": words, **rest})
+            assert answer.status_code == 200
+            assert words_of(answer, ("Fabrikam", "Cy Lane", "Printer", NEIGHBOUR)) == []
 
 
 def test_without_all_three_it_would_get_everything(make_codex):
