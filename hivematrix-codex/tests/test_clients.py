@@ -9,7 +9,8 @@ from hivematrix_common.testing_clients import LAYERS, NEIGHBOUR, OWN, TAKEN_AWAY
 from sqlalchemy import true
 
 COLUMN = ("store", "store.tables", "store.company_page")
-ACCOUNT = ("store", "store.lists", "services.search")
+ACCOUNT = ("store", "store.lists", "store.searching")
+ROUTES = ("hivematrix_codex.services.search.own_account",)
 QUERY = {f"hivematrix_codex.{name}.only_own": lambda _column: true() for name in COLUMN} | {
     f"hivematrix_codex.{name}.own_account": lambda: None for name in ACCOUNT
 }
@@ -32,7 +33,7 @@ def make_codex(service, set_clock, facts, monkeypatch):
 
     def make(taken=()):
         set_clock("2025-11-02T10:00:00Z")
-        take_away(monkeypatch, taken, QUERY)
+        take_away(monkeypatch, taken, QUERY, *ROUTES)
         codex = service(CodexSettings, create_app, isolation="copy")
         services.import_files(folder(facts()), codex.settings.billing.timezone)
         codex.sign_in("client_user", OWN)
