@@ -8,11 +8,11 @@ from hivematrix_common.importing import folder
 from hivematrix_common.testing_clients import LAYERS, NEIGHBOUR, OWN, TAKEN_AWAY, ask_everywhere, take_away, words_of
 from sqlalchemy import true
 
-QUERY = {
-    f"hivematrix_codex.store{module}.only_own": lambda _column: true() for module in ("", ".company_page", ".tables")
-}
-QUERY |= {
-    f"hivematrix_codex.{module}.own_account": lambda: None for module in ("store", "store.lists", "services.search")
+COLUMN = ("store", "store.tables", "store.company_page")
+ACCOUNT = ("store", "store.lists", "store.searching")
+ROUTES = ("hivematrix_codex.services.search.own_account",)
+QUERY = {f"hivematrix_codex.{name}.only_own": lambda _column: true() for name in COLUMN} | {
+    f"hivematrix_codex.{name}.own_account": lambda: None for name in ACCOUNT
 }
 NEIGHBOURS = {
     "account_number": NEIGHBOUR,
@@ -46,7 +46,7 @@ def make_codex(service, set_clock, facts, monkeypatch):
 
     def make(taken=()):
         set_clock("2025-11-02T10:00:00Z")
-        take_away(monkeypatch, taken, QUERY)
+        take_away(monkeypatch, taken, QUERY, *ROUTES)
         codex = service(CodexSettings, create_app, isolation="copy")
         services.import_files(folder(facts()), codex.settings.billing.timezone)
         codex.sign_in("client_user", OWN)
@@ -64,6 +64,16 @@ def test_a_client_gets_nothing_of_its_neighbours(make_codex, taken):
     assert [asked.call for asked in named if asked.answer.status_code not in {404, 422}] == []
     assert len(named) >= len(MINE)
     assert [asked.call for asked in found if asked.answer.status_code >= 500] == []
+
+
+@pytest.mark.parametrize("taken", TAKEN_AWAY)
+def test_a_client_finds_nothing_of_its_neighbours(make_codex, taken):
+    codex = make_codex(taken)
+    for words in ("fabrikam", "cy lane", "printer", "contoso"):
+        for path, rest in (("/api/search", {"account_number": NEIGHBOUR}), ("/search", {})):
+            answer = codex.get(path, None, query_string={"q": words, **rest})
+            assert answer.status_code == 200
+            assert words_of(answer, ("Fabrikam", "Cy Lane", "Printer", NEIGHBOUR)) == []
 
 
 def test_without_all_three_it_would_get_everything(make_codex):

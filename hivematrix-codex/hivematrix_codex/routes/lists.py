@@ -18,6 +18,9 @@ from hivematrix_codex.schemas.editing import (
     DevicesQuery,
     Found,
     FoundQuery,
+    NumberedAssets,
+    NumberedCompanies,
+    NumberedContacts,
     NumberedQuery,
     PsaTicketsQuery,
     TicketsPage,
@@ -96,17 +99,24 @@ def agents(query: ListQuery) -> Response:
     return answered("agents", search.page("psa_agents", {}, query.cursor, query.limit, fields=query.fields))
 
 
-@api.get("/companies/api/search", scope="codex:read", summary="Companies in numbered pages")
+@api.get(
+    "/companies/api/search",
+    scope="codex:read",
+    responses={200: NumberedCompanies},
+    summary="Companies in numbered pages",
+)
 def companies_numbered(query: NumberedQuery) -> Response:
     return _numbered("companies", {"search": query.search.strip()}, query)
 
 
-@api.get("/contacts/api/search", scope="codex:read", summary="Contacts in numbered pages")
+@api.get(
+    "/contacts/api/search", scope="codex:read", responses={200: NumberedContacts}, summary="Contacts in numbered pages"
+)
 def contacts_numbered(query: NumberedQuery) -> Response:
     return _numbered("contacts", {"named": query.search.strip()}, query)
 
 
-@api.get("/assets/api/search", scope="codex:read", summary="Assets in numbered pages")
+@api.get("/assets/api/search", scope="codex:read", responses={200: NumberedAssets}, summary="Assets in numbered pages")
 def assets_numbered(query: NumberedQuery) -> Response:
     return _numbered("assets", {"called": query.search.strip()}, query)
 

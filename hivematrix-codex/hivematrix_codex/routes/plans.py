@@ -11,6 +11,7 @@ from hivematrix_codex.routes.facts import today, zone
 from hivematrix_codex.schemas import Plan, PlanAnswer, PlanList, PlanPath, PlanQuery
 from hivematrix_codex.schemas.editing import (
     FactBody,
+    FeatureCategories,
     FeatureOption,
     FeatureOptions,
     PlanDocument,
@@ -85,7 +86,12 @@ def grouped() -> Response:
     return json_answer({"status": "success", "options": plans.grouped_options()})
 
 
-@api.get("/billing-plans/api/feature-categories", scope="codex:read", summary="The categories of features")
+@api.get(
+    "/billing-plans/api/feature-categories",
+    scope="codex:read",
+    responses={200: FeatureCategories},
+    summary="The categories of features",
+)
 def categories() -> Response:
     return json_answer({"status": "success", "categories": list(plans.grouped_options())})
 

@@ -6,7 +6,18 @@ from typing import Annotated, Any, Literal
 from hivematrix_common.schemas import LARGEST_PAGE, NO_NUL, Account, DecimalText, Instant, Model
 from pydantic import BaseModel, ConfigDict, Field
 
-from hivematrix_codex.schemas import AccountOrNone, Asset, Label, Listed, ListQuery, PlanPath, Ticket, Told
+from hivematrix_codex.schemas import (
+    AccountOrNone,
+    Asset,
+    Company,
+    Contact,
+    Label,
+    Listed,
+    ListQuery,
+    PlanPath,
+    Ticket,
+    Told,
+)
 
 
 class UidPath(Model):
@@ -202,6 +213,38 @@ class Agent(Told):
 
 class AgentPage(Listed):
     agents: list[Agent]
+
+
+class Pagination(Model):
+    page: int
+    pages: int
+    total: int
+    has_prev: bool
+    has_next: bool
+    prev_num: int | None
+    next_num: int | None
+
+
+class Numbered(Model):
+    success: bool
+    pagination: Pagination
+
+
+class NumberedCompanies(Numbered):
+    companies: list[Company]
+
+
+class NumberedContacts(Numbered):
+    contacts: list[Contact]
+
+
+class NumberedAssets(Numbered):
+    assets: list[Asset]
+
+
+class FeatureCategories(Model):
+    status: str = "success"
+    categories: list[str]
 
 
 class NumberedQuery(Model):

@@ -8,6 +8,7 @@ newest are told. One company's are looked at themselves.
 from typing import Any, Final
 
 import orjson
+from hivematrix_common.database import own_account
 from hivematrix_common.prepared import Prepared
 from sqlalchemy import Connection
 
@@ -76,6 +77,7 @@ _OF_ONE = Prepared("search_of_one", ("text", "integer", "text"), _statement(of_a
 
 def found(connection: Connection, text: str, account: str | None, limit: int) -> dict[str, Any]:
     """The first facts of each kind, and in `more` the kinds that have more of them."""
+    account = own_account() or account
     if account is None:
         [row] = _OF_ALL.on(connection, text, limit)
     else:
