@@ -78,3 +78,73 @@ plan_versions = Table(
     Column("count_policy", Text, nullable=False),
     Column("features", JSONB, nullable=False),
 )
+
+
+def _texts_of(*names: str) -> list[Column[Any]]:
+    return [Column(name, Text, nullable=False) for name in names]
+
+
+def _instants_of(*names: str, nullable: bool = False) -> list[Column[Any]]:
+    return [Column(name, DateTime(timezone=True), nullable=nullable) for name in names]
+
+
+def _keys(*names: str) -> list[Column[Any]]:
+    return [Column(name, Text, primary_key=True) for name in names]
+
+
+company_links = Table(
+    "company_links",
+    db.metadata,
+    *_keys("provider", "external_id"),
+    *_texts_of("account_number", "name", "linked_by"),
+    *_instants_of("linked_at"),
+)
+source_records = Table(
+    "source_records",
+    db.metadata,
+    *_keys("kind", "uid"),
+    *_texts_of("provider", "external_id", "parent"),
+    Column("said", JSONB, nullable=False),
+    Column("retired_on", Date),
+)
+sync_marks = Table("sync_marks", db.metadata, *_keys("provider", "kind"), *_instants_of("since"))
+sync_wanted = Table(
+    "sync_wanted",
+    db.metadata,
+    *_keys("provider", "external_id"),
+    *_texts_of("company", "because"),
+    *_instants_of("asked_at"),
+)
+sync_jobs = Table(
+    "sync_jobs",
+    db.metadata,
+    *_keys("id"),
+    *_texts_of("provider", "mode", "status", "asked_by"),
+    Column("dry_run", Boolean, nullable=False),
+    Column("accepted_retirements", Integer, nullable=False),
+    *_instants_of("asked_at"),
+    *_instants_of("started_at", "completed_at", nullable=True),
+    *(Column(name, JSONB, nullable=False) for name in ("progress", "counts", "errors")),
+)
+sync_changes = Table(
+    "sync_changes",
+    db.metadata,
+    *_keys("job_id"),
+    Column("number", Integer, primary_key=True),
+    *_texts_of("kind", "act", "uid", "account_number"),
+    Column("what", JSONB, nullable=False),
+)
+sync_staged = Table(
+    "sync_staged",
+    db.metadata,
+    *_keys("job_id", "kind", "external_id", "company"),
+    *_texts_of("parent", "uid"),
+    Column("cells", JSONB),
+)
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    db.metadata,
+    *_keys("provider", "delivery_id"),
+    *_texts_of("external_id"),
+    *_instants_of("received_at"),
+)
