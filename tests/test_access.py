@@ -423,9 +423,10 @@ def test_each_service_gets_what_it_was_granted(open_door: Any, name: str) -> Non
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_changes_something_by_session_needs_the_form_s_token(open_door: Any, name: str) -> None:
+    """A webhook knows no session: its sender proves itself otherwise."""
     door = open_door(name)
     foreign = door.csrf(door.session("admin", sid="another"))["X-CSRF-Token"]
-    for row in [row for row in table()[name] if not row.safe]:
+    for row in [row for row in table()[name] if not row.safe and (row.page or not row.public)]:
         for sent in ("", "forged", foreign):
             answer = door.ask(row, cookie=door.session("admin"), headers={"X-CSRF-Token": sent})
             assert answer.status_code == 403, row

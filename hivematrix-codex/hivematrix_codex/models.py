@@ -20,6 +20,18 @@ def _instants(*names: str) -> list[Column[Any]]:
     return [Column(name, DateTime(timezone=True)) for name in names]
 
 
+def _texts_of(*names: str) -> list[Column[Any]]:
+    return [Column(name, Text, nullable=False) for name in names]
+
+
+def _instants_of(*names: str, nullable: bool = False) -> list[Column[Any]]:
+    return [Column(name, DateTime(timezone=True), nullable=nullable) for name in names]
+
+
+def _keys(*names: str) -> list[Column[Any]]:
+    return [Column(name, Text, primary_key=True) for name in names]
+
+
 def _table(name: str, *columns: Column[Any]) -> Table:
     return Table(name, db.metadata, *columns)
 
@@ -154,6 +166,55 @@ fact_changes = _table(
     Column("account_number", Text),
     Column("before", JSONB),
     Column("after", JSONB, nullable=False),
+)
+company_links = _table(
+    "company_links",
+    *_keys("provider", "external_id"),
+    *_texts_of("account_number", "name", "linked_by"),
+    *_instants_of("linked_at"),
+)
+source_records = _table(
+    "source_records",
+    *_keys("kind", "uid"),
+    *_texts_of("provider", "external_id", "parent"),
+    Column("said", JSONB, nullable=False),
+    Column("retired_on", Date),
+)
+sync_marks = _table("sync_marks", *_keys("provider", "kind"), *_instants_of("since"))
+sync_wanted = _table(
+    "sync_wanted",
+    *_keys("provider", "external_id"),
+    *_texts_of("company", "because"),
+    *_instants_of("asked_at"),
+)
+sync_jobs = _table(
+    "sync_jobs",
+    *_keys("id"),
+    *_texts_of("provider", "mode", "status", "asked_by"),
+    Column("dry_run", Boolean, nullable=False),
+    Column("accepted_retirements", Integer, nullable=False),
+    *_instants_of("asked_at"),
+    *_instants_of("started_at", "completed_at", nullable=True),
+    *(Column(name, JSONB, nullable=False) for name in ("progress", "counts", "errors")),
+)
+sync_changes = _table(
+    "sync_changes",
+    *_keys("job_id"),
+    Column("number", Integer, primary_key=True),
+    *_texts_of("kind", "act", "uid", "account_number"),
+    Column("what", JSONB, nullable=False),
+)
+sync_staged = _table(
+    "sync_staged",
+    *_keys("job_id", "kind", "external_id", "company"),
+    *_texts_of("parent", "uid"),
+    Column("cells", JSONB),
+)
+webhook_deliveries = _table(
+    "webhook_deliveries",
+    *_keys("provider", "delivery_id"),
+    *_texts_of("external_id"),
+    *_instants_of("received_at"),
 )
 FACTS: Final[dict[str, Table]] = {
     table.name: table for table in (companies, contacts, assets, locations, tickets, time_entries)

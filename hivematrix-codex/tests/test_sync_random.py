@@ -204,3 +204,4 @@ def test_no_hour_is_lost_or_doubled_and_nothing_that_was_referred_to_is_gone(
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(Interleavings, settings=size)
+    assert freshservice.asked["/api/v2/departments"] > 0

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from hivematrix_codex.domain.entries import Entry
 from hivematrix_codex.domain.merging import Plain, plain
-from hivematrix_codex.store.syncing import COLUMNS, KEYS
+from hivematrix_codex.store.syncing import COLUMNS, KEYS, wrong
 
 _KEPT = {"first_seen"}
 
@@ -104,15 +104,19 @@ def vanished(
     session.execute(text("DROP TABLE IF EXISTS pg_temp.seen"))
     session.execute(text('CREATE TEMPORARY TABLE seen (uid text COLLATE "C" PRIMARY KEY) ON COMMIT DROP'))
     copy_rows(session, "seen", ("uid",), copy_lines((uid,) for uid in seen))
-    told = "EXISTS (SELECT FROM sync_staged s WHERE s.job_id = :job AND s.kind = :kind AND s.external_id = "
+    told = " AND external_id IN (SELECT external_id FROM sync_staged WHERE job_id = :job AND kind = :kind)"
     query = text(
-        "SELECT uid, external_id, parent, said FROM source_records r WHERE provider = :provider AND kind = :kind"  # noqa: S608
-        " AND retired_on IS NULL AND NOT EXISTS (SELECT FROM seen WHERE seen.uid = r.uid)"
-        f" AND (:whole OR {told} r.external_id))"
-        f" AND NOT {told} r.external_id AND s.cells IS NULL) ORDER BY uid"
+        "SELECT uid FROM source_records WHERE provider = :provider AND kind = :kind AND retired_on IS NULL"  # noqa: S608
+        f"{'' if whole else told} EXCEPT SELECT uid FROM seen"
     )
-    values = {"job": job_id, "kind": kind, "provider": provider, "whole": whole}
-    return [Source(row.uid, row.external_id, row.parent, row.said) for row in session.execute(query, values)]
+    values = {"job": job_id, "kind": kind, "provider": provider}
+    rows = session.execute(
+        text("SELECT uid, external_id, parent, said FROM source_records WHERE kind = :kind AND uid = ANY(:uids)"),
+        {"kind": kind, "uids": list(session.scalars(query, values))},
+    )
+    found = [Source(row.uid, row.external_id, row.parent, row.said) for row in rows]
+    bad = set(wrong(session, job_id, kind)) if found else set()
+    return sorted((one for one in found if one.external_id not in bad), key=lambda one: one.uid)
 
 
 def entries_gone(session: AnySession, provider: str, tickets: Iterable[str], seen: Iterable[str]) -> list[Source]:

@@ -193,23 +193,28 @@ def clear_staged(session: AnySession, job_id: str) -> None:
     session.execute(text("DELETE FROM sync_staged WHERE job_id = :job"), {"job": job_id})
 
 
-_MISSING = (
-    "FROM source_records r WHERE r.provider = :provider AND r.kind = :kind AND r.retired_on IS NULL"
-    " AND NOT EXISTS (SELECT FROM sync_staged s WHERE s.job_id = :job AND s.kind = :kind"
-    " AND s.external_id = r.external_id)"
+# Set against set: the planner knows nothing yet of what was staged a moment ago, and would look up one by one.
+_MISSING = text(
+    "SELECT external_id FROM source_records WHERE provider = :provider AND kind = :kind AND retired_on IS NULL"
+    " EXCEPT SELECT external_id FROM sync_staged WHERE job_id = :job AND kind = :kind ORDER BY 1"
 )
+
+
+def missing(session: AnySession, job_id: str, provider: str, kind: str) -> list[str]:
+    """The provider's ids of the records that it told of before and not now."""
+    return list(session.scalars(_MISSING, {"provider": provider, "kind": kind, "job": job_id}))
+
+
+def wrong(session: AnySession, job_id: str, kind: str) -> list[str]:
+    """The provider's ids of the records that are there, and wrong."""
+    query = text("SELECT external_id FROM sync_staged WHERE job_id = :job AND kind = :kind AND cells IS NULL")
+    return list(session.scalars(query, {"job": job_id, "kind": kind}))
 
 
 def tickets_told_whole(session: AnySession, job_id: str) -> list[str]:
     """The provider's ids of the tickets that came with all their time entries."""
     query = text("SELECT external_id FROM sync_staged WHERE job_id = :job AND kind = 'tickets' AND parent <> ''")
     return list(session.scalars(query, {"job": job_id}))
-
-
-def missing(session: AnySession, job_id: str, provider: str, kind: str) -> list[str]:
-    """The provider's ids of the records that it told of before and not now."""
-    values = {"provider": provider, "kind": kind, "job": job_id}
-    return list(session.scalars(text(f"SELECT DISTINCT r.external_id {_MISSING} ORDER BY 1"), values))
 
 
 def count_active(session: AnySession, provider: str, kind: str) -> int:
