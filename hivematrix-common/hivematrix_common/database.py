@@ -34,11 +34,11 @@ def new_db() -> SQLAlchemy:
     return SQLAlchemy(model_class=ServiceBase)
 
 
-def engine_options(settings: Settings) -> dict[str, Any]:
+def engine_options(settings: Settings, background: int = 0) -> dict[str, Any]:
     database = settings.database
     server = f"-c statement_timeout={database.statement_timeout_ms} -c idle_in_transaction_session_timeout=60000"
     return {
-        "pool_size": settings.service.threads,
+        "pool_size": settings.service.threads + background,
         "max_overflow": 0,
         "pool_timeout": database.pool_wait_ms / 1000,
         "pool_recycle": 1800,
@@ -53,13 +53,16 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def init_database(app: Flask, db: SQLAlchemy, settings: Settings, *, confined: bool = True) -> None:
+def init_database(
+    app: Flask, db: SQLAlchemy, settings: Settings, *, confined: bool = True, background: int = 0
+) -> None:
     """Bind the models to the configured server, and let at most threads - 1 requests be in database work.
 
     A client's request sees its own company's rows alone, unless the service has no clients' rows (`confined=False`).
+    What a service does besides answering has `background` connections of its own, and takes none from requests.
     """
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database.sqlalchemy_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings, background)
     db.init_app(app)
     app.extensions["hivematrix_db"] = db
     _init_gate(app, max(1, settings.service.threads - 1))

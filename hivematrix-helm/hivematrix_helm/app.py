@@ -34,6 +34,8 @@ from hivematrix_helm.services.status import Board
 
 # Importing them puts their pages into the table.
 PAGE_MODULES = (sign_in, account, administration, backups, status, service, events, charts, alert_pages, business)
+# As many threads work on what Helm does by itself.
+ROUNDS = 8
 PAGES = (
     ("Overview", "pages.home"),
     ("Alerts", "pages.alerts"),
@@ -49,7 +51,7 @@ PAGES = (
 def create_app(settings: HelmSettings | None = None) -> App:
     settings = settings or HelmSettings.load()
     app = new_app(settings, __package__, "HiveMatrix Helm")
-    init_database(app, db, settings, confined=False)  # nothing here is a company's
+    init_database(app, db, settings, confined=False, background=ROUNDS)  # nothing here is a company's
     init_health(app, ("codex", "ledger", "archive"))
     init_sessions(app, LocalSource(settings))
     app.extensions["helm_board"] = Board(settings)

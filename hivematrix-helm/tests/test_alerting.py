@@ -132,6 +132,27 @@ class TestTelling:
         look(NOON + MINUTE, attic=90)
         assert subjects(receiver) == ["[critical] It is hot in attic"]
 
+    def test_two_that_send_at_once_send_it_once(self, channels, look, receiver):
+        look(NOON, attic=90, deliver=False)
+        row = store.first_waiting("webhook")
+        assert store.claim(row, NOON + MINUTE)
+        assert not store.claim(row, NOON + MINUTE)  # the other read it before, too
+
+    def test_who_dies_while_sending_leaves_it_to_be_sent(self, channels, look, receiver, helm, at):
+        class Killed:
+            def send(self, _message):
+                raise KeyboardInterrupt
+
+        look(NOON, attic=90, deliver=False)
+        with pytest.raises(KeyboardInterrupt):
+            delivering._deliver_one("webhook", delivering.Route(Killed(), "info"))
+        session().rollback()
+        delivering.deliver(helm.settings)
+        assert receiver.taken == []  # it may still be on its way
+        at(NOON + 5 * MINUTE)
+        delivering.deliver(helm.settings)
+        assert subjects(receiver) == ["[critical] It is hot in attic"]
+
     def test_a_channel_that_is_down_keeps_no_other_waiting(self, channels, look, receiver):
         channels(ntfy_url=f"http://127.0.0.1:{free_port()}/topic")
         look(NOON, attic=90)

@@ -78,12 +78,15 @@ def deliver(settings: HelmSettings) -> None:
 
 
 def _deliver_one(name: str, route: Route) -> bool:
-    """Send a channel's oldest message; whether there may be another."""
-    row = store.first_waiting(name) if store.try_alone(name) else None
-    now = clock.now()
-    if row is None or not _is_due(row.next_at, now):
+    """Send a channel's oldest message; whether there may be another.
+
+    It is claimed before, and nothing is held while it is sent: who dies on the way leaves it to be sent again.
+    """
+    row, now = store.first_waiting(name), clock.now()
+    if row is None or not _is_due(row.next_at, now) or not store.claim(row, now + LONGEST_PAUSE):
         session().rollback()
         return False
+    session().commit()
     try:
         route.channel.send(Message(row.message_id, row.subject, row.body, row.document, row.made_at))
     except NotSentError as error:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from hivematrix_common.database import advisory_xact_lock, try_advisory_xact_lock
+from hivematrix_common.database import advisory_xact_lock
 from sqlalchemy import Row, delete, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -85,25 +85,25 @@ def queue(channel: str, values: Mapping[str, Any]) -> None:
     session().execute(upsert(outbox).values(channel=channel, **values).on_conflict_do_nothing())
 
 
-def try_alone(channel: str) -> bool:
-    """Whether nobody else sends by this channel; until the transaction ends."""
-    return try_advisory_xact_lock(session(), f"alerts.outbox.{channel}")
-
-
 def first_waiting(channel: str) -> Row[Any] | None:
     """The oldest message that was not sent: nothing overtakes it."""
     query = select(outbox).where(outbox.c.channel == channel, outbox.c.sent_at.is_(None))
     return session().execute(query.order_by(outbox.c.id).limit(1)).one_or_none()
 
 
+def claim(row: Row[Any], until: datetime) -> bool:
+    """Take a message to send it; False when another has taken it meanwhile."""
+    query = update(outbox).where(outbox.c.id == row.id, outbox.c.tries == row.tries, outbox.c.sent_at.is_(None))
+    query = query.values(tries=row.tries + 1, next_at=until).returning(outbox.c.id)
+    return bool(session().execute(query).first())
+
+
 def sent(number: int, at: datetime) -> None:
-    values = {"sent_at": at, "tries": outbox.c.tries + 1, "fault": ""}
-    session().execute(update(outbox).where(outbox.c.id == number).values(values))
+    session().execute(update(outbox).where(outbox.c.id == number).values(sent_at=at, fault=""))
 
 
 def not_sent(number: int, fault: str, next_at: datetime) -> None:
-    values = {"tries": outbox.c.tries + 1, "fault": fault, "next_at": next_at}
-    session().execute(update(outbox).where(outbox.c.id == number).values(values))
+    session().execute(update(outbox).where(outbox.c.id == number).values(fault=fault, next_at=next_at))
 
 
 def messages(limit: int) -> Sequence[Row[Any]]:
