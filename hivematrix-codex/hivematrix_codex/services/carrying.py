@@ -182,13 +182,13 @@ class Carrier:
             rows += [row] if row else []
             source = self._source(item, known.get(uid))
             sources += [source] if source else []
-        sourced.write(self._session, kind, rows)
+        sourced.write(self._session, kind, self._run.provider, rows)
         sourced.remember(self._session, kind, self._run.provider, sources)
         stored = {source.uid for source in sources} | set(known)
         if kind == "companies":
             self._link_fresh(stored)
         if kind == "tickets":
-            Totals(self._session, self._run.today, self._report).take(items, batch, stored)
+            Totals(self._session, self._run.provider, self._run.today, self._report).take(items, batch, stored)
         return [*items, *self._faulty]
 
     def _items(self, kind: str, batch: Sequence[Row[Any]]) -> Iterable[_Item]:
@@ -305,7 +305,7 @@ class Carrier:
             sources.append(replace(one, said={**one.said, **said}, retired_on=self._run.today))
             self._report.note(kind, "retire", one.uid, str(there.row["account_number"]), merged.changes)
         self._retired[kind] += len(gone)
-        sourced.write(self._session, kind, rows)
+        sourced.write(self._session, kind, self._run.provider, rows)
         sourced.remember(self._session, kind, self._run.provider, sources)
 
     def _check_retirements(self) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class Totals:
-    def __init__(self, session: AnySession, today: date, report: "Report") -> None:
-        self._session, self._today, self._report = session, today, report
+    def __init__(self, session: AnySession, provider: str, today: date, report: "Report") -> None:
+        self._session, self._provider, self._today, self._report = session, provider, today, report
 
     def take(self, items: Mapping[str, Any], batch: Sequence[Row[Any]], stored: set[str]) -> None:
         """Record the rise, or take away the fall, of every ticket's total."""
@@ -27,7 +27,7 @@ class Totals:
         rows = []
         for uid, item in tickets.items():
             rows += self._of_ticket(uid, item.account, totals[item.external_id], recorded.get(uid, []))
-        sourced.write(self._session, "time_entries", rows)
+        sourced.write(self._session, "time_entries", self._provider, rows)
 
     def _of_ticket(self, uid: str, account: str, total: Any, recorded: list[Entry]) -> list[dict[str, Any]]:
         try:

@@ -14,6 +14,8 @@ from hivematrix_codex.domain.merging import Plain, plain
 from hivematrix_codex.store.syncing import COLUMNS, KEYS, wrong
 
 _KEPT = {"first_seen"}
+# What a sync reads and never writes.
+_LOOKED_AT = {"assets": ("billing_type_pinned",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +42,22 @@ class Source:
 
 def known(session: AnySession, kind: str, uids: Iterable[str]) -> dict[str, Known]:
     """The rows of these uids that are there."""
-    key = KEYS[kind]
-    columns = ", ".join(f"t.{name}" for name in COLUMNS[kind])
+    key, names = KEYS[kind], (*COLUMNS[kind], *_LOOKED_AT.get(kind, ()))
+    columns = ", ".join(f"t.{name}" for name in names)
     query = text(
         f"SELECT {columns}, r.said, r.provider, r.external_id, r.retired_on FROM {kind} t"  # noqa: S608
         f" LEFT JOIN source_records r ON r.kind = :kind AND r.uid = t.{key} WHERE t.{key} = ANY(:uids)"
     )
     found = {}
     for row in session.execute(query, {"kind": kind, "uids": list(uids)}).mappings():
-        values = {name: plain(row[name]) for name in COLUMNS[kind]}
+        values = {name: plain(row[name]) for name in names}
         retired = row["retired_on"] is not None
         found[values[key]] = Known(values, row["said"], row["provider"], row["external_id"], retired)
     return found
 
 
-def write(session: AnySession, kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add these rows, or change those that are there."""
+def write(session: AnySession, kind: str, provider: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add these rows as the provider's, or change those that are there."""
     if not rows:
         return
     columns, key = COLUMNS[kind], KEYS[kind]
@@ -67,10 +69,11 @@ def write(session: AnySession, kind: str, rows: Sequence[Mapping[str, Any]]) -> 
     updated = [name for name in columns if name != key and name not in _KEPT]
     session.execute(
         text(
-            f"INSERT INTO {kind} ({', '.join(columns)}) SELECT {', '.join(columns)} FROM incoming"  # noqa: S608
+            f"INSERT INTO {kind} ({', '.join(columns)}, source) SELECT {', '.join(columns)}, :provider FROM incoming"  # noqa: S608
             f" ON CONFLICT ({key}) DO UPDATE SET ({', '.join(updated)}) ="
             f" ROW({', '.join(f'excluded.{name}' for name in updated)})"
-        )
+        ),
+        {"provider": provider},
     )
 
 

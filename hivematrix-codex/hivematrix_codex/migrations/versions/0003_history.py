@@ -3,7 +3,7 @@
 from alembic import op
 from hivematrix_common.audit_ddl import append_only
 
-revision = "0200"
+revision = "0003"
 down_revision = "0002"
 
 # `source` is who said it first: files, people, or a provider's name; `external_id` is how the provider calls it.

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0100"
-down_revision = "0201"
+revision = "0005"
+down_revision = "0004"
 
 TABLES = """
 -- Which company a provider's company, client or site is. Said once: by the provider's own field, by assigning a number,

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0301"
-down_revision = "0300"
+revision = "0007"
+down_revision = "0006"
 
 MEASURED = """
 CREATE SCHEMA measured;

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-revision = "0300"
+revision = "0006"
 down_revision = "0005"
 
 # A minute that was not looked at has no row: nothing is known of it. A bar that was measured longer is never replaced

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0201"
-down_revision = "0200"
+revision = "0004"
+down_revision = "0003"
 
 # Letters and digits make a word; everything else parts words. A question is cut in the same way.
 WORDS = """

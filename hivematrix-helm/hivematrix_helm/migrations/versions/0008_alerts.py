@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0302"
-down_revision = "0301"
+revision = "0008"
+down_revision = "0007"
 
 # Of one rule and one set of labels there is one open alert. What is to be sent stands beside what made it, so that
 # neither is without the other.
