@@ -27,7 +27,10 @@ def load(home: Path, toy_settings: Callable[..., Any]) -> Callable[..., Any]:
     return read_again
 
 
-SERVICE_KEYS = "port, bind, url, trusted_proxy, threads, connection_limit, channel_timeout, drain_seconds, log_level"
+SERVICE_KEYS = (
+    "port, bind, url, trusted_proxy, threads, one_cpu, connection_limit, channel_timeout, drain_seconds, log_level,"
+    " log_max_mb, log_keep, disk_warn_mb, disk_fail_mb"
+)
 SECTIONS = "service, database, services, billing, metrics, sessions, pages, extra"
 WITHOUT_PAGES = "[pages]\nenabled = no\n"
 DATABASE = WITHOUT_PAGES + "[database]\nurl = postgresql://toy:p%40s%%s@localhost/toy\n"
