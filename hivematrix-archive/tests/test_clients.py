@@ -8,6 +8,7 @@ from sqlalchemy import text, true
 
 STORES = ("corrections", "naming", "overview", "reading", "search")
 QUERY = {f"hivematrix_archive.store.{name}.only_own": lambda _column: true() for name in STORES}
+QUERY |= {"hivematrix_archive.store.reading._whose": lambda: None}
 ROUTES = ("hivematrix_archive.routes.api.own_account",)
 NEIGHBOURS = {"account_number": NEIGHBOUR, "invoice_number": f"{NEIGHBOUR}-202510", "job_id": "job"}
 WORDS = ("Fabrikam", "Secret consulting", "7777.77", "7,777.77")

@@ -58,9 +58,14 @@ def log_index(session: AnySession, invoice: str) -> int | None:
     return session.execute(select(snapshots.c.log_index).where(_invoice(invoice))).scalar_one_or_none()
 
 
+def _whose() -> str | None:
+    """Whose bodies the caller may have; None: everybody's."""
+    return own_account()
+
+
 def body(session: Reader, invoice: str) -> bytes | None:
     connection = connection_of(session)
-    place = _WHERE.one(connection, invoice, own_account())
+    place = _WHERE.one(connection, invoice, _whose())
     found = rows(connection, _BODY, place) if place else []
     return bytes(found[0].body) if found else None
 
@@ -79,7 +84,7 @@ def csv(session: AnySession, invoice: str) -> Row[Any] | None:
 
 def _with_body(session: AnySession, query: Select[Any], invoice: str) -> Row[Any] | None:
     """The row of a bill joined to its body."""
-    place = _WHERE.one(connection_of(session), invoice, own_account())
+    place = _WHERE.one(connection_of(session), invoice, _whose())
     if place is None:
         return None
     there = (bodies.c.billing_year == place.year, bodies.c.log_index == place.index)
