@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
@@ -90,6 +90,11 @@ class Mesh:
         )
         assert code is None or done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def with_sample(self, sample: Path) -> Self:
+        for service in ("codex", "ledger"):
+            self.run(f"hivematrix-{service}", "import", str(sample))
+        return self
 
     def snapshots(self, *arguments: str, code: int | None = 0, **environ: str) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, str(SCRIPTS["scheduled_snapshots"]), *arguments, code=code, **environ)
@@ -363,7 +368,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mesh(start_mesh: Callable[..., Mesh], sample: Path) -> Mesh:
     """One mesh for the session with the sample MSP in it; each test takes months nobody else closes."""
-    return with_sample(start_mesh(), sample)
+    return start_mesh().with_sample(sample)
 
 
 @pytest.fixture(scope="session")
@@ -377,16 +382,10 @@ def strained(start_mesh: Callable[[], Mesh], sample: Path) -> Iterator[Mesh]:
         configure(mesh, service, "billing", {"timezone": ZONE})
         configure(mesh, service, "database", {"statement_timeout_ms": str(STATEMENT_SECONDS * 1000)})
     mesh.restart("codex", "ledger", "archive")
-    with_sample(mesh, sample)
+    mesh.with_sample(sample)
     yield mesh
     for proxy in mesh.links.values():
         proxy.stop()
-
-
-def with_sample(mesh: Mesh, sample: Path) -> Mesh:
-    for service in ("codex", "ledger"):
-        mesh.run(f"hivematrix-{service}", "import", str(sample))
-    return mesh
 
 
 def configure(mesh: Mesh, service: str, section: str, values: dict[str, str]) -> None:

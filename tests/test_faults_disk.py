@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 import requests
-from conftest import with_sample
 from hivematrix_common.conffile import read
 from hivematrix_common.config import SERVICES
 from hivematrix_helm.system import database
@@ -46,7 +45,7 @@ def mesh(start_mesh: Callable[..., Any], sample: Path, tmp_path_factory: pytest.
     home = tmp_path_factory.mktemp("disks") / "home"
     _disk(home, HOME_SIZE)
     _disk(home / "postgres", DATABASE_SIZE)
-    return with_sample(start_mesh(home=home), sample)
+    return start_mesh(home=home).with_sample(sample)
 
 
 @contextmanager

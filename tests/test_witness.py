@@ -4,7 +4,6 @@ import json
 import time
 
 import pytest
-from conftest import with_sample
 from hivematrix_common.conffile import set_section
 from hivematrix_common.domain.checkpoint import parse_kept
 
@@ -21,7 +20,7 @@ def watched(start_mesh, sample, tmp_path_factory):
 
     mesh = start_mesh(keep_elsewhere)
     mesh.elsewhere = folder / "checkpoints"
-    return with_sample(mesh, sample)
+    return mesh.with_sample(sample)
 
 
 def seal(mesh, month):

@@ -23,7 +23,7 @@ def write(writer):
     for number in range(1500):
         logging.getLogger("toy").info("line", extra={"writer": writer, "number": number, "text": "x" * 500})
         if number % 100 == 0:
-            print(f"plain {writer} {number}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"plain {writer} {number}" + chr(10))  # whole: print() writes the end of a line apart
 
 threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
 [thread.start() for thread in threads]
