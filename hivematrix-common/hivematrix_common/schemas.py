@@ -181,7 +181,7 @@ class YearMonth(Model):
 
 class PageQuery(Model):
     limit: int = Field(100, ge=1, le=LARGEST_PAGE)
-    cursor: str = Field("", max_length=200, pattern=NO_NUL)
+    cursor: str = Field("", max_length=4000, pattern=NO_NUL)
 
 
 class Health(Model):

@@ -208,6 +208,8 @@ class FakeCodex:
     def billing_inputs(self, request):
         wanted = request.args.get("accounts", "")
         cursor, limit = request.args.get("cursor", ""), int(request.args["limit"])
+        if not cursor.isalnum() and cursor:
+            return answer({"code": "invalid", "errors": [{"field": "cursor", "message": "expected another"}]}, 422)
         found = [account for account in sorted(self.cases) if account > cursor]
         found = [account for account in found if not wanted or account in wanted.split(",")]
         lines = [dict(self.cases[account].facts) for account in found[:limit]]
@@ -293,8 +295,8 @@ class FakeArchive:
         return Response(b"".join(lines))
 
 
-def answer(value):
-    return Response(orjson.dumps(value), content_type="application/json")
+def answer(value, status=200):
+    return Response(orjson.dumps(value), status, content_type="application/json")
 
 
 @dataclass

@@ -138,6 +138,14 @@ def test_an_unknown_account_is_not_found(world, path):
 
 
 @pytest.mark.parametrize(
+    "path", ["/api/bills?period=2025-10", "/api/months/2025-10/leakage?", "/api/months/2025-10/diff?"]
+)
+def test_a_cursor_that_codex_never_named_is_the_callers_fault(world, path):
+    answer = world.get(f"{path}&cursor=@nowhere")
+    assert (answer.status_code, [fault["field"] for fault in answer.json["errors"]]) == (422, ["cursor"])
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/api/bills?period=2025-13",

@@ -10,6 +10,7 @@ import orjson
 from hivematrix_common.clock import instant_text
 from hivematrix_common.config import Settings
 from hivematrix_common.domain.canonical import digest
+from hivematrix_common.domain.errors import DomainError
 from hivematrix_common.domain.period import Period
 from hivematrix_common.errors import Problem
 from hivematrix_common.peers import PeerClient, PeerError, lines_of
@@ -48,8 +49,13 @@ class Codex:
         self._peer = PeerClient(settings, "codex", read_seconds=READ_SECONDS)
 
     def feed(self, period: Period, *, cursor: str = "", limit: int = PAGE) -> Feed:
-        query = {"period": str(period), "limit": limit, "cursor": cursor}
-        return self._feed(query)
+        """A page of the facts; DomainError when `cursor` is none that a page before it named."""
+        try:
+            return self._feed({"period": str(period), "limit": limit, "cursor": cursor})
+        except PeerError as refused:
+            if [fault["field"] for fault in refused.answer.get("errors", ())] == ["cursor"]:
+                raise DomainError("cursor", "expected what the page before named as the next") from refused
+            raise
 
     def feed_of(self, period: Period, accounts: Sequence[str]) -> Feed:
         """The facts of `accounts`; those that Codex does not know are missing."""
