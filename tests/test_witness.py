@@ -51,6 +51,7 @@ def test_the_witness_through_a_rotation_a_restore_that_lost_bills_and_the_logs_a
     mesh = watched
     seal(mesh, 5)
     in_set = len(signed(mesh))
+    seen(mesh, state="good", checkpoints=in_set)  # begun under the first key
     made = json.loads(mesh.run("hivematrix-helm", "backup", "run", "--json").stdout)["name"]
 
     mesh.run("hivematrix-archive", "rotate-key")

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from hivematrix_common.sections import Service
 
@@ -15,6 +16,7 @@ from hivematrix_helm.domain.loglines import Entry, Filter, parse
 
 LOOKED_BACK = 8 * 1024 * 1024  # bytes of each file, unless the whole is asked for
 POLL_SECONDS = 0.5
+_TRIES = 100
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -63,8 +65,18 @@ def shorten(path: Path, limits: Service) -> None:
             if (older := _aside(path, number)).exists():
                 older.replace(_aside(path, number + 1))
         copy.replace(_aside(path, 1))
-        shutil.copyfileobj(log, aside)  # what was said meanwhile
+        for _ in range(_TRIES):  # what was said meanwhile; a reader may see a line that is half written
+            shutil.copyfileobj(log, aside)
+            if _ends_a_line(log):
+                break
+            time.sleep(0.001)
         log.truncate(0)
+
+
+def _ends_a_line(log: BinaryIO) -> bool:
+    """Whether what was read up to here ends with a line."""
+    log.seek(-1, os.SEEK_CUR)
+    return log.read(1) == b"\n"
 
 
 def _aside(path: Path, number: int) -> Path:
