@@ -15,7 +15,8 @@ from hivematrix_ledger import schemas
 from hivematrix_ledger.services import closing
 
 OWN, OTHER = "620547", "183729"
-HTML = b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n<h1>Back in a minute.</h1>\n\n"
+# A reply that does not say so would leave a connection behind that is closed a moment later.
+HTML = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 27\r\n\r\n<h1>Back in a minute.</h1>\n\n"
 
 
 class Front:
@@ -74,8 +75,8 @@ class Front:
 
 def answered(status, code):
     body = orjson.dumps({"code": code, "detail": "a planted fault"})
-    head = f"HTTP/1.1 {status} Planted\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return lambda _reply: head.encode() + body
+    head = f"HTTP/1.1 {status} Planted\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+    return lambda _reply: f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def cut(part, share):
