@@ -140,6 +140,20 @@ def test_nginx_leads_to_all_four_over_tls(debian):
     )
 
 
+def test_a_host_name_each_is_another_way_and_the_way_back_is_open(debian):
+    """Who runs already takes the new addresses: people who sign in are led there."""
+    names = [f"{service}.example.com" for service in SERVICES]
+    outside = "curl -sk " + " ".join(f"--resolve {name}:443:127.0.0.1" for name in names)
+    debian.shell(f"{HOME}/scripts/install --domain example.com")
+    for service, name in zip(SERVICES, names, strict=True):
+        assert json.loads(debian.shell(f"{outside} https://{name}/health")) == {"status": "ok", "service": service}
+    led = f"{outside} -o /dev/null -w '%{{redirect_url}}' -H 'Accept: text/html' https://ledger.example.com/"
+    assert debian.shell(led).startswith("https://helm.example.com/session/hand-over?service=ledger&")
+    debian.shell(f"{HOME}/scripts/install {INSTALL_OPTIONS}")
+    led = f"{OUTSIDE} -o /dev/null -w '%{{redirect_url}}' -H 'Accept: text/html' https://billing.example.com/ledger/"
+    assert debian.shell(led).startswith("https://billing.example.com/helm/login?")
+
+
 def test_a_certificate_from_certbot_takes_the_place_of_the_first_one(debian):
     live = "/etc/letsencrypt/live/billing.example.com"
     debian.shell(f"mkdir -p {live} && cp /etc/ssl/hivematrix/billing.example.com/* {live}/")

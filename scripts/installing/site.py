@@ -92,8 +92,11 @@ def _differs(machine: Machine, service: str, wanted: dict[str, dict[str, str]]) 
 
 
 def _address(machine: Machine, options: Options) -> None:
+    """A service that runs knows its own address from its start, and where the others send people."""
     told = json.dumps({service: _wanted(options, service) for service in SERVICES})
     machine.run(f"{HOME}/.venv/bin/python", "-c", _SET, user=USER, typed=told)
+    if machine.booted:
+        machine.run("systemctl", "try-restart", *(f"{service}.service" for service in SERVICES))
 
 
 def _then(step: Step, after: Callable[[], None]) -> Step:
